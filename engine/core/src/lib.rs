@@ -1,0 +1,39 @@
+//! The vocabulary of Hookwright: names, ids, digests, statuses with their transition tables, domain types and the ports.
+//! No I/O, no runtime, no SQL: everything here is values and contracts, so that every other crate may depend on it.
+
+mod access;
+mod blame;
+mod deployment;
+mod digest;
+mod id;
+mod log;
+mod name;
+pub mod port;
+mod promotion;
+mod release;
+mod repository;
+mod run;
+mod secret;
+pub mod status;
+mod time;
+mod verdict;
+
+pub use access::{Action, Actor, Grant, Role, Scope};
+pub use blame::{Blame, PortError};
+pub use deployment::{Deployment, Health, InstanceState, InstanceStatus, Resources};
+pub use digest::{CommitSha, Digest, InvalidDigest, Sha256};
+pub use id::{
+    ApprovalId, ArtifactId, AuditId, DeploymentId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, StageRunId,
+    TokenId,
+};
+pub use log::{LogChunk, LogCursor, LogLine, LogStream};
+pub use name::{
+    ConfigName, EnvironmentName, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName,
+};
+pub use promotion::{Approval, Decision, GateVerdict, Hold, Origin, Promotion};
+pub use release::{Release, ReleaseId};
+pub use repository::{CommitInfo, Repository, RepositoryKind, Revision, RevisionEvent};
+pub use run::{Artifact, ArtifactKind, Run, RunReason, StageRun};
+pub use secret::SecretValue;
+pub use time::{Clock, Timestamp};
+pub use verdict::{Verdict, VerdictKind};

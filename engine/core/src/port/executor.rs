@@ -1,0 +1,125 @@
+//! Running jobs to their end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{LogChunk, LogCursor, PortError, SecretValue, StageRunId, Timestamp};
+
+/// A directory kept between runs, a hint and never an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheMount {
+    /// Where the job finds it, relative to the workspace.
+    pub path: String,
+    /// Where it is kept on this machine.
+    pub directory: PathBuf,
+}
+
+/// How far a job is kept apart from the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// In a sandbox where the machine offers one, else as a plain process group.
+    Sandbox,
+    /// As a plain process group: what the daemon's configuration says, or a measurement without the sandbox.
+    None,
+}
+
+/// What an executor is asked to run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its id; starting it twice is starting it once.
+    pub id: StageRunId,
+    /// Shell text, run by `sh -e` in the workspace.
+    pub script: String,
+    /// The prepared workspace on this machine.
+    pub workspace: PathBuf,
+    /// Everything the command finds in its environment, nothing of the daemon's but `PATH` and `LANG`.
+    pub environment: BTreeMap<String, String>,
+    /// Added to the environment, and masked in the log together with `masks`.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// Further values to mask.
+    pub masks: Vec<SecretValue>,
+    /// Directories kept between runs.
+    pub caches: Vec<CacheMount>,
+    /// After this the whole process group is killed.
+    pub timeout: Duration,
+    /// At most this many bytes of log; the rest is dropped and the log says so.
+    pub log_limit: u64,
+    /// Sandbox or not.
+    pub isolation: Isolation,
+    /// Whether the job may reach the network.
+    pub network: bool,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOutcome {
+    /// It exited by itself.
+    Exited(i32),
+    /// A signal that was not ours ended it (out of memory, a crash).
+    Signaled(i32),
+    /// It ran into its timeout.
+    TimedOut,
+    /// It was stopped by [`Executor::stop`].
+    Stopped,
+    /// Its supervisor is gone and left no exit status; nothing of the job runs any more.
+    Lost,
+    /// It could not be started; the reason is a sentence in the log.
+    NotStarted,
+}
+
+/// The end of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobEnd {
+    /// How.
+    pub outcome: JobOutcome,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an executor knows of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Never started here, or forgotten.
+    Unknown,
+    /// Its command runs.
+    Running,
+    /// It is over; the log is complete.
+    Ended(JobEnd),
+}
+
+/// Runs jobs to their end.
+///
+/// *Idempotency*: `start` with an id that was started does nothing; `stop` and `forget` may be repeated. *Concurrency*: any number of jobs; the
+/// caller bounds them. *After a crash* of the daemon jobs run on and are found again by `poll` (they are adopted, never run
+/// twice); a job whose supervisor died ends as `Lost` and what it left running is killed. *Failed*: a command that cannot be started.
+/// *Errored*: no processes or disk left. When a job ends the executor wakes [`Topic::Scheduler`](super::Topic). It must not give a job the daemon's
+/// environment, files or tokens, and writes no secret to disk, neither in its records nor in the log.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// Starts a job; returns once its supervisor has it on record.
+    async fn start(&self, job: &Job) -> Result<(), PortError>;
+
+    /// Where it stands. Cheap: called on every wake-up.
+    async fn poll(&self, id: &StageRunId) -> Result<JobState, PortError>;
+
+    /// Asks it to end (`SIGTERM` to the group), and after `grace` kills all of it. Returns at once.
+    async fn stop(&self, id: &StageRunId, grace: Duration) -> Result<(), PortError>;
+
+    /// Its log from `from` on, at most about 1 MiB at a time. Works while it runs and after it ended.
+    async fn logs(&self, id: &StageRunId, from: LogCursor) -> Result<LogChunk, PortError>;
+
+    /// Adds a remark of the engine to its log (for stages without a command too).
+    async fn note(&self, id: &StageRunId, text: &str) -> Result<(), PortError>;
+
+    /// Removes its records and log.
+    async fn forget(&self, id: &StageRunId) -> Result<(), PortError>;
+
+    /// The first line that `command` prints, or `None` when the tool is missing. Cached until the tool's file changes.
+    async fn tool_version(&self, command: &str) -> Result<Option<String>, PortError>;
+
+    /// What enters every cache key besides tools: operating system, architecture.
+    fn platform(&self) -> String;
+}

@@ -1,0 +1,18 @@
+//! The ports: what the engine asks of the outside world. Each trait's doc comment is its contract: idempotency,
+//! concurrency, what holds after a crash, which errors are the user's, and what an implementation must not do.
+
+mod artifact;
+mod executor;
+mod git;
+mod image;
+mod notifier;
+mod route;
+mod runtime;
+
+pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
+pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState};
+pub use git::{GitByteStream, GitHost, GitRequest, GitResponse, Location, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind};
+pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest};
+pub use notifier::{Notifier, Topic};
+pub use route::{Access, RouteTable, RouteTarget};
+pub use runtime::{DeploymentSpec, Observed, Runtime};

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hookwright` binary; everything it does is in `engine/cli`.
+
+fn main() -> std::process::ExitCode {
+    hookwright_cli::main()
+}

@@ -1,1 +1,14 @@
-//! control
+//! The engine proper: intake of revisions, the scheduler of runs, releases, promotions and the reconciling of deployments.
+//! It decides and writes decisions down; it touches no socket and no SQL text. Everything outside is behind the ports of `core`.
+
+mod deps;
+mod error;
+mod handle;
+mod task;
+mod wakes;
+
+pub use deps::{Deps, Settings};
+pub use error::{Error, Result};
+pub use handle::Control;
+pub use task::Tasks;
+pub use wakes::{RunChanged, Wakes};

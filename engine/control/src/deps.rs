@@ -1,0 +1,98 @@
+//! Everything the engine is given from outside: the store, the ports, the clock and the settings. Made once by the wiring.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookwright_core::port::{ArtifactStore, Executor, GitHost, ImageBuilder, Isolation, Revisions, RouteTable, Runtime};
+use hookwright_core::{Clock, IdSource};
+use hookwright_store::Store;
+
+use crate::Wakes;
+
+/// What the engine works with. Cloning it clones handles.
+#[derive(Clone)]
+pub struct Deps {
+    /// The database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn IdSource>,
+    /// Reading git.
+    pub revisions: Arc<dyn Revisions>,
+    /// Hosting git.
+    pub git_host: Arc<dyn GitHost>,
+    /// What runs leave behind.
+    pub artifacts: Arc<dyn ArtifactStore>,
+    /// Running jobs.
+    pub executor: Arc<dyn Executor>,
+    /// Keeping deployments alive.
+    pub runtime: Arc<dyn Runtime>,
+    /// Making images.
+    pub images: Arc<dyn ImageBuilder>,
+    /// The gateway's routes.
+    pub routes: Arc<dyn RouteTable>,
+    /// Wake-ups and lossy news of runs; created before the adapters, because they wake the engine too.
+    pub wakes: Wakes,
+    /// How the engine behaves.
+    pub settings: Arc<Settings>,
+}
+
+/// How the engine behaves; the daemon's configuration fills it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `DATA`: workspaces and caches are folders of it.
+    pub data: PathBuf,
+    /// How many jobs run at the same time.
+    pub executors: usize,
+    /// How often a watched remote's refs are read; a quiet one is read up to eight times less often.
+    pub poll_interval: Duration,
+    /// How often the refs of hosted repositories are compared although no push was announced: the safety net.
+    pub safety_interval: Duration,
+    /// How often a loop looks although nobody woke it: what a lost wake-up costs.
+    pub tick: Duration,
+    /// How long a job that is stopped may take to end before all of it is killed.
+    pub stop_grace: Duration,
+    /// How long requests to an old deployment may go on after the route left it.
+    pub drain: Duration,
+    /// How long a stage may take that says nothing about it.
+    pub stage_timeout: Duration,
+    /// At most this many bytes of log a stage.
+    pub log_limit: u64,
+    /// At most this many bytes a report file.
+    pub report_limit: u64,
+    /// Whether jobs run in the sandbox.
+    pub isolation: Isolation,
+    /// Whether jobs may reach the network.
+    pub network: bool,
+    /// How long ended runs are kept with their logs and artifacts; the last ten of each webhook are always kept.
+    pub keep_runs: Duration,
+    /// How long an unused cache entry is kept.
+    pub keep_cache: Duration,
+    /// How often retention looks.
+    pub retention_interval: Duration,
+}
+
+impl Settings {
+    /// The defaults, with `data` as the data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            executors: 2,
+            poll_interval: Duration::from_secs(30),
+            safety_interval: Duration::from_secs(300),
+            tick: Duration::from_secs(5),
+            stop_grace: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+            stage_timeout: Duration::from_secs(60 * 60),
+            log_limit: 64 << 20,
+            report_limit: 16 << 20,
+            isolation: Isolation::Sandbox,
+            network: true,
+            keep_runs: Duration::from_secs(90 * 24 * 3600),
+            keep_cache: Duration::from_secs(14 * 24 * 3600),
+            retention_interval: Duration::from_secs(3600),
+        }
+    }
+}

@@ -1,1 +1,5 @@
-//! it
+//! The one integration-test binary: the real `hookwright` binary, the real git client, real handlers.
+
+mod architecture;
+mod faults;
+mod main_line;

@@ -1,0 +1,229 @@
+//! The daemon's settings: embedded defaults, then `hookwright.yaml`, then `HOOKWRIGHT_*`, then arguments; the later wins.
+//! The defaults file is the documentation and the list of what exists: an unknown key is refused with the nearest one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The commented defaults.
+pub(crate) const DEFAULTS: &str = include_str!("defaults.yaml");
+
+/// The name of the settings file, looked for in the working directory.
+pub(crate) const FILE: &str = "hookwright.yaml";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Configuration {
+    pub(crate) listen: SocketAddr,
+    pub(crate) address: String,
+    pub(crate) data: PathBuf,
+    pub(crate) database: String,
+    pub(crate) log: String,
+    pub(crate) executors: usize,
+    pub(crate) sandbox: bool,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) shutdown: Duration,
+    pub(crate) gateway: GatewayConfiguration,
+    pub(crate) git: GitConfiguration,
+    pub(crate) retention: RetentionConfiguration,
+}
+
+/// What concerns the gateway.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GatewayConfiguration {
+    #[serde(deserialize_with = "optional_address")]
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) body_limit: u64,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) header_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) response_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) drain: Duration,
+}
+
+/// What concerns watched repositories.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GitConfiguration {
+    #[serde(deserialize_with = "duration")]
+    pub(crate) poll_interval: Duration,
+}
+
+/// How long things are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RetentionConfiguration {
+    #[serde(deserialize_with = "duration")]
+    pub(crate) runs: Duration,
+}
+
+/// Settings that cannot be used, in words for whoever starts the daemon.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read `{}`: {cause}", path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
+    #[error("`{}` is not valid YAML: {message}", path.display())]
+    Syntax { path: PathBuf, message: String },
+    #[error("`{place}` has no setting `{key}`{}", hint.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    UnknownKey { place: String, key: String, hint: Option<String> },
+    #[error("{place}: {message}")]
+    Value { place: String, message: String },
+}
+
+/// Reads the settings. `explicit` is a file that must exist; without it `hookwright.yaml` is used when it is there.
+pub(crate) fn load(explicit: Option<&Path>, variables: &BTreeMap<String, String>) -> Result<Configuration, Error> {
+    let mut settings = parse_object(Path::new("defaults"), DEFAULTS)?;
+    let known = settings.clone();
+    let default_file = Path::new(FILE);
+    if let Some(path) = explicit.or_else(|| default_file.exists().then_some(default_file)) {
+        let text = std::fs::read_to_string(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
+        let own = parse_object(path, &text)?;
+        merge(&mut settings, own, &path.display().to_string(), "")?;
+    }
+    let mut leaves = Vec::new();
+    leaf_paths(&known, &mut Vec::new(), &mut leaves);
+    for path in leaves {
+        let variable = format!("HOOKWRIGHT_{}", path.join("_").to_uppercase());
+        if let Some(text) = variables.get(&variable) {
+            set(&mut settings, &path, scalar_like(lookup(&known, &path), text));
+        }
+    }
+    serde_json::from_value(Value::Object(settings))
+        .map_err(|error| Error::Value { place: "the settings cannot be used".to_owned(), message: error.to_string() })
+}
+
+fn parse_object(path: &Path, text: &str) -> Result<Map<String, Value>, Error> {
+    let value: Value =
+        serde_saphyr::from_str(text).map_err(|error| Error::Syntax { path: path.to_owned(), message: error.to_string() })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        Value::Null => Ok(Map::new()),
+        _ => Err(Error::Syntax { path: path.to_owned(), message: "the file must be a list of `name: value` lines".to_owned() }),
+    }
+}
+
+fn merge(base: &mut Map<String, Value>, own: Map<String, Value>, file: &str, prefix: &str) -> Result<(), Error> {
+    for (key, value) in own {
+        let place = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}` in `{file}") };
+        let Some(slot) = base.get_mut(&key) else {
+            let hint = nearest(&key, base.keys().map(String::as_str));
+            return Err(Error::UnknownKey { place, key, hint });
+        };
+        match (slot, value) {
+            (Value::Object(inner), Value::Object(own)) => merge(inner, own, file, &key)?,
+            (Value::Object(_), _) => {
+                return Err(Error::Value { place: file.to_owned(), message: format!("`{key}` holds settings of its own; indent them below it") });
+            }
+            (slot, value) => *slot = value,
+        }
+    }
+    Ok(())
+}
+
+fn nearest<'a>(word: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    names
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .map(|(_, name)| name.to_owned())
+}
+
+fn leaf_paths(object: &Map<String, Value>, prefix: &mut Vec<String>, into: &mut Vec<Vec<String>>) {
+    for (key, value) in object {
+        prefix.push(key.clone());
+        match value {
+            Value::Object(inner) => leaf_paths(inner, prefix, into),
+            _ => into.push(prefix.clone()),
+        }
+        prefix.pop();
+    }
+}
+
+fn lookup<'a>(object: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    let value = object.get(first)?;
+    if rest.is_empty() { Some(value) } else { lookup(value.as_object()?, rest) }
+}
+
+fn set(object: &mut Map<String, Value>, path: &[String], value: Value) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        object.insert(first.clone(), value);
+    } else if let Some(Value::Object(inner)) = object.get_mut(first) {
+        set(inner, rest, value);
+    }
+}
+
+/// An environment variable is text; numbers and booleans follow the default's type.
+fn scalar_like(default: Option<&Value>, text: &str) -> Value {
+    match default {
+        Some(Value::Number(_)) => text.parse::<u64>().map(Value::from).unwrap_or_else(|_| Value::from(text)),
+        Some(Value::Bool(_)) => text.parse::<bool>().map(Value::from).unwrap_or_else(|_| Value::from(text)),
+        _ => Value::from(text),
+    }
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a duration; write `30s`, `10m`, `2h` or `90d`")))
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let span: jiff::Span = text.parse().ok()?;
+    let seconds = span.total(jiff::SpanTotal::from(jiff::Unit::Second).days_are_24_hours()).ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn optional_address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| serde::de::Error::custom(format!("`{text}` is not an address; write `127.0.0.1:8081`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Configuration, Error> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, text).expect("a written file");
+        load(Some(&path), &variables.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn the_defaults_file_is_valid_and_complete() {
+        let configuration = load_text("", &[]).expect("valid defaults");
+        assert_eq!(configuration.listen.port(), 8080);
+        assert_eq!(configuration.retention.runs, Duration::from_secs(90 * 86_400));
+    }
+
+    #[test]
+    fn a_mistyped_setting_is_refused_with_the_nearest_name() {
+        let error = load_text("gateway:\n  body_limt: 1\n", &[]).expect_err("an unknown key");
+        assert!(error.to_string().contains("did you mean `body_limit`?"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_file() {
+        let configuration = load_text("executors: 3\n", &[("HOOKWRIGHT_EXECUTORS", "5"), ("HOOKWRIGHT_GATEWAY_LISTEN", "127.0.0.1:9")])
+            .expect("valid settings");
+        assert_eq!(configuration.executors, 5);
+        assert_eq!(configuration.gateway.listen.map(|address| address.port()), Some(9));
+    }
+
+    #[test]
+    fn a_bad_duration_says_how_to_write_one() {
+        let error = load_text("shutdown: soon\n", &[]).expect_err("a bad duration");
+        assert!(error.to_string().contains("write `30s`"), "{error}");
+    }
+}

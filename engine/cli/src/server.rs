@@ -1,0 +1,70 @@
+//! The HTTP listener: accepts connections, bounds how long a client may take for its headers, and drains at shutdown.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a listener behaves.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// How long a client may take to send its headers.
+    pub(crate) header_timeout: Duration,
+    /// How long requests in flight may take at shutdown.
+    pub(crate) drain: Duration,
+}
+
+/// Opens the address, or takes the socket that was passed in as systemd does (`LISTEN_FDS`), so that an upgrade loses no request.
+pub(crate) async fn listen(address: SocketAddr, passed_index: usize) -> std::io::Result<TcpListener> {
+    if let Some(socket) = listenfd::ListenFd::from_env().take_tcp_listener(passed_index)? {
+        socket.set_nonblocking(true)?;
+        return TcpListener::from_std(socket);
+    }
+    TcpListener::bind(address).await
+}
+
+/// Serves `router` until `stop`, then lets requests in flight end.
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).keep_alive_interval(Duration::from_secs(30));
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = stop.cancelled() => break,
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "cannot switch off Nagle's algorithm");
+        }
+        let service = TowerToHyperService::new(router.clone().layer(axum::Extension(axum::extract::ConnectInfo(peer))));
+        let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%peer, %error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(limits.drain) => warn!("requests were still in flight when the time for shutdown was over"),
+    }
+}

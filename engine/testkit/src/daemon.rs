@@ -1,0 +1,228 @@
+//! The real binary as a child process, on a folder and a port of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How often a test looks again.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// How to start a daemon.
+pub struct DaemonOptions {
+    /// The `hookwright` binary.
+    pub binary: PathBuf,
+    /// Variables it is started with.
+    pub variables: Vec<(String, String)>,
+}
+
+/// A running daemon; it is killed when the value is dropped.
+pub struct Daemon {
+    options: DaemonOptions,
+    folder: TempDir,
+    child: Child,
+    address: String,
+    token: String,
+    client: reqwest::Client,
+}
+
+impl Daemon {
+    /// Starts the binary on an empty data folder and waits until it is ready.
+    pub async fn start(binary: impl Into<PathBuf>) -> Self {
+        Self::start_with(DaemonOptions { binary: binary.into(), variables: Vec::new() }).await
+    }
+
+    /// The same with options.
+    pub async fn start_with(options: DaemonOptions) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        let child = spawn(&options, folder.path());
+        let mut daemon = Self { options, folder, child, address: String::new(), token: String::new(), client };
+        daemon.wait_ready().await;
+        daemon
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The admin token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, without starting it again.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts the binary again on the same data after [`kill`](Self::kill).
+    pub async fn restart(&mut self) {
+        let _ = std::fs::remove_file(self.data().join("address"));
+        self.child = spawn(&self.options, self.folder.path());
+        self.wait_ready().await;
+    }
+
+    /// Sends `SIGTERM` by the `kill` program and waits for the end.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(status.success());
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the daemon does not end");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn wait_ready(&mut self) {
+        let data = self.data();
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                panic!("the daemon ended with {status}:\n{}", self.log());
+            }
+            if let (Ok(address), Ok(token)) =
+                (std::fs::read_to_string(data.join("address")), std::fs::read_to_string(data.join("admin-token")))
+            {
+                address.trim().clone_into(&mut self.address);
+                token.trim().clone_into(&mut self.token);
+                if self.client.get(format!("{}/readyz", self.address)).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                    return;
+                }
+            }
+            assert!(start.elapsed() < PATIENCE, "the daemon does not get ready:\n{}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What the daemon logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A GET on the API with the admin token; the answer must be a success.
+    pub async fn get(&self, path: &str) -> Value {
+        let answer = self.request(reqwest::Method::GET, path, None).await;
+        assert!(answer.0 < 300, "GET {path}: {} {}", answer.0, answer.1);
+        answer.1
+    }
+
+    /// A POST on the API with the admin token; the answer must be a success.
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let answer = self.request(reqwest::Method::POST, path, Some(body)).await;
+        assert!(answer.0 < 300, "POST {path}: {} {}", answer.0, answer.1);
+        answer.1
+    }
+
+    /// Any call on the API; returns the status and the body, `null` when it is not JSON.
+    pub async fn request(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self.client.request(method, format!("{}{path}", self.address)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.expect("the daemon answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Calls a webhook without any token; returns status and text.
+    pub async fn call(&self, webhook: &str, environment: &str, path: &str) -> (u16, String) {
+        let url = format!("{}/w/{webhook}/{environment}{path}", self.address);
+        match self.client.get(url).send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.text().await.unwrap_or_default()),
+            Err(error) => (0, error.to_string()),
+        }
+    }
+
+    /// Looks again until `look` gives a value.
+    pub async fn until<T, F: AsyncFnMut(&Self) -> Option<T>>(&self, what: &str, mut look: F) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(value) = look(self).await {
+                return value;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited in vain for {what}:\n{}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until the newest run of a webhook has ended, and returns it.
+    pub async fn run_ended(&self, webhook: &str, number: u64) -> Value {
+        let path = format!("/api/v1/runs?webhook={webhook}");
+        self.until(&format!("the end of run {number} of {webhook}"), async |daemon: &Self| {
+            let (status, list) = daemon.request(reqwest::Method::GET, &path, None).await;
+            if status != 200 {
+                return None;
+            }
+            let run = list["items"].as_array()?.iter().find(|run| run["number"] == number)?.clone();
+            let ended = !matches!(run["status"].as_str()?, "queued" | "running");
+            ended.then_some(run)
+        })
+        .await
+    }
+
+    /// Waits until the webhook answers 200 in the environment with a text that contains `needle`.
+    pub async fn answers(&self, webhook: &str, environment: &str, needle: &str) -> String {
+        self.until(&format!("`{needle}` from {webhook} in {environment}"), async |daemon: &Self| {
+            let (status, text) = daemon.call(webhook, environment, "/").await;
+            (status == 200 && text.contains(needle)).then_some(text)
+        })
+        .await
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        end_supervisors(&self.data());
+    }
+}
+
+/// Ends the supervisors that a killed daemon left running, as they are meant to survive it.
+fn end_supervisors(data: &Path) {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    let needle = data.display().to_string();
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        if command.contains("supervise") && command.contains(&needle) {
+            let _ = Command::new("kill").arg(pid.to_string()).status();
+        }
+    }
+}
+
+fn spawn(options: &DaemonOptions, folder: &Path) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
+    let mut command = Command::new(&options.binary);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.join("data"))
+        .current_dir(folder)
+        .envs(options.variables.iter().cloned())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log);
+    command.spawn().expect("the daemon starts")
+}

@@ -1,0 +1,78 @@
+//! What the daemon must survive.
+
+use std::path::{Path, PathBuf};
+
+use hookwright_testkit::{Daemon, WorkingCopy};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
+
+fn python_example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python")
+}
+
+#[tokio::test]
+async fn a_handler_survives_the_daemon_and_is_adopted() {
+    let mut daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&python_example());
+    copy.edit("server.py", "return f\"Hello from Python", "return f\"pid {os.getpid()} started {STARTED} Hello from Python")
+        .edit("server.py", "import os\n", "import os\nimport time\n")
+        .edit("server.py", "class Handler", "STARTED = time.time_ns()\n\n\nclass Handler")
+        .commit("Say who answers");
+    copy.push(&daemon, "hello-python");
+    daemon.run_ended("hello-python", 1).await;
+    let before = daemon.answers("hello-python", "development", "Hello").await;
+
+    daemon.kill();
+    daemon.restart().await;
+
+    let after = daemon.answers("hello-python", "development", "Hello").await;
+    assert_eq!(before, after, "the same process answers as before");
+}
+
+#[tokio::test]
+async fn a_stage_that_runs_while_the_daemon_is_killed_runs_once_and_ends_well() {
+    let mut daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&python_example());
+    let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
+    let script = "echo started; i=0; while [ $i -lt 200 ]; do i=$((i+1)); sleep 0.02; done; echo finished";
+    copy.write("webhook.yaml", &format!("{spec}pipeline:\n  stages:\n    compile:\n      needs: [checkout]\n      run: \"{script}\"\n")).commit("Take a while");
+    copy.push(&daemon, "hello-python");
+    daemon
+        .until("the stage to run", async |daemon: &Daemon| {
+            let list = daemon.get("/api/v1/runs?webhook=hello-python").await;
+            let id = list["items"][0]["id"].as_str()?.to_owned();
+            let run = daemon.get(&format!("/api/v1/runs/{id}")).await;
+            run["stages"].as_array()?.iter().any(|stage| stage["stage"] == "compile" && stage["status"] == "running").then_some(())
+        })
+        .await;
+
+    daemon.kill();
+    daemon.restart().await;
+
+    let run = daemon.run_ended("hello-python", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run}");
+    let id = run["id"].as_str().expect("an id");
+    let run = daemon.get(&format!("/api/v1/runs/{id}")).await;
+    let attempts = run["stages"].as_array().expect("stages").iter().filter(|stage| stage["stage"] == "compile").count();
+    assert_eq!(attempts, 1, "the job was adopted, not run again: {run}");
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_daemon_cleanly_and_quickly() {
+    let mut daemon = Daemon::start(BINARY).await;
+    let status = daemon.terminate().await;
+    assert!(status.success(), "{status}\n{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_data_is_refused() {
+    let daemon = Daemon::start(BINARY).await;
+    let output = std::process::Command::new(BINARY)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(daemon.data())
+        .output()
+        .expect("a second daemon starts");
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
+    assert!(text.contains("another") || text.contains("already"), "{text}");
+}

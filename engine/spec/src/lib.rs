@@ -1,1 +1,13 @@
-//! spec
+//! From the text of a `webhook.yaml` to a validated [`Spec`], and from there to a [`Plan`]: pure functions, all problems at once.
+//! Everything here is deterministic: the same text and the same tree give the same plan with the same digest.
+
+mod model;
+mod plan;
+mod problem;
+
+pub use model::{
+    Api, Approvals, Approver, Check, ConfigEntry, ConfigKind, CopyEntry, Deliver, Doc, Environment, Gates, Handler, HttpCheck, Image,
+    Operation, Pipeline, PipelineConcurrency, Promote, RateLimit, Retry, Scale, Service, Spec, Stage, Trigger, Verify, Window,
+};
+pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
+pub use problem::{Problem, Problems};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hookwright_core::{LogChunk, LogCursor};
 use tokio::sync::broadcast;
 
-use crate::{Deps, RunChanged, Tasks};
+use crate::intake::{self, Looks};
+use crate::{Deps, RunChanged, Tasks, retention, scheduler};
 
 /// The engine. Cloning it clones the handle; the loops end with [`shutdown`](Self::shutdown).
 #[derive(Clone)]
@@ -16,13 +16,18 @@ pub struct Control {
 struct Inner {
     deps: Deps,
     tasks: Tasks,
+    looks: Looks,
 }
 
 impl Control {
     /// Starts the loops.
     pub fn start(deps: Deps) -> Self {
         let tasks = Tasks::new();
-        Self { inner: Arc::new(Inner { deps, tasks }) }
+        let looks = Looks::default();
+        tasks.spawn("intake", intake::run(deps.clone(), looks.clone(), tasks.clone()));
+        tasks.spawn("scheduler", scheduler::run(deps.clone(), tasks.clone()));
+        tasks.spawn("retention", retention::run(deps.clone(), tasks.clone()));
+        Self { inner: Arc::new(Inner { deps, tasks, looks }) }
     }
 
     /// Ends the loops and waits for them. Jobs and deployments run on under their supervisors.
@@ -33,6 +38,10 @@ impl Control {
     /// News of runs from now on; lossy.
     pub fn changes(&self) -> broadcast::Receiver<RunChanged> {
         self.inner.deps.wakes.runs()
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.inner.looks
     }
 
     /// What the engine works with; for the modules that add actions to this handle.

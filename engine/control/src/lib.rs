@@ -4,11 +4,19 @@
 mod deps;
 mod error;
 mod handle;
+mod intake;
+mod logs;
+mod retention;
+mod run;
+mod scheduler;
+mod stage;
 mod task;
 mod wakes;
 
 pub use deps::{Deps, Settings};
 pub use error::{Error, Result};
 pub use handle::Control;
+pub use logs::LogRequest;
+pub use stage::TestCounts;
 pub use task::Tasks;
 pub use wakes::{RunChanged, Wakes};

@@ -1,0 +1,216 @@
+//! Intake: refs that moved become revisions, and revisions become runs of the webhooks they touch.
+//! Invariant: tips, revisions and runs of one look are written in one transaction, so that the same push delivered twice is one run.
+
+mod poll;
+mod survey;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hookwright_core::port::{Location, Notifier, Tip, Topic};
+use hookwright_core::{
+    Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
+};
+use hookwright_store::Tx;
+use tracing::info;
+
+use crate::run::{NewRun, create_in, location};
+use crate::{Control, Deps, Error, Result};
+
+pub(crate) use poll::run;
+use survey::{Found, Survey, survey};
+
+/// One look at a repository at a time; looks at different repositories go on side by side.
+#[derive(Clone, Default)]
+pub(crate) struct Looks {
+    locks: Arc<Mutex<HashMap<RepositoryId, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+impl Looks {
+    fn of(&self, repository: RepositoryId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(repository).or_default())
+    }
+}
+
+impl Control {
+    /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` when the repository cannot be read through its owner's fault.
+    pub async fn repository_changed(&self, name: &RepositoryName, actor: Option<&str>) -> Result<()> {
+        let missing = || Error::NotFound(format!("there is no repository `{name}`"));
+        let repository = self.deps().store.repository_find(name).await?.ok_or_else(missing)?;
+        look(self.deps(), self.looks(), &repository, actor).await.map(|_| ())
+    }
+}
+
+/// Compares a repository's refs with those recorded, and creates the runs that follow. Returns whether anything had moved.
+pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, actor: Option<&str>) -> Result<bool> {
+    let lock = looks.of(repository.id);
+    let _one_at_a_time = lock.lock().await;
+    let place = location(deps, repository).await?;
+    let now_there = deps.revisions.tips(&place).await?;
+    let recorded: BTreeMap<RefName, _> = deps.store.tip_list(repository.id).await?.into_iter().map(|tip| (tip.reference, tip.commit)).collect();
+    let present: HashSet<&RefName> = now_there.tips.iter().map(|tip| &tip.reference).collect();
+    let gone: Vec<&RefName> = recorded.keys().filter(|reference| !present.contains(reference)).collect();
+    let moved: Vec<&Tip> = now_there.tips.iter().filter(|tip| recorded.get(&tip.reference) != Some(&tip.commit)).collect();
+    let default_branch = default_branch(repository, now_there.default_branch.as_deref(), &now_there.tips);
+    let new_default = default_branch.as_deref().filter(|branch| repository.default_branch.as_deref() != Some(*branch));
+    if gone.is_empty() && moved.is_empty() && new_default.is_none() {
+        return Ok(false);
+    }
+    if let (Some(branch), RepositoryKind::Hosted) = (new_default, &repository.kind) {
+        deps.git_host.set_default_branch(&repository.name, branch).await?;
+    }
+    let mut surveys = Vec::new();
+    for tip in &moved {
+        let revision = revise(deps, &place, tip, recorded.get(&tip.reference).cloned(), actor).await?;
+        surveys.push(survey(deps, &place, repository, revision, default_branch.as_deref(), None).await?);
+    }
+    let mut tx = deps.store.begin().await?;
+    for reference in gone {
+        deps.store.tip_forget_in(&mut tx, repository.id, reference).await?;
+    }
+    if let Some(branch) = new_default {
+        deps.store.repository_set_default_branch_in(&mut tx, repository.id, branch).await?;
+    }
+    let mut created = Vec::new();
+    for survey in &surveys {
+        let revision = &survey.revision;
+        deps.store.revision_create_in(&mut tx, revision).await?;
+        deps.store.tip_set_in(&mut tx, repository.id, &revision.reference, &revision.commit).await?;
+        let is_default = revision.reference.branch().is_some_and(|branch| default_branch.as_deref() == Some(branch));
+        created.extend(record_in(deps, &mut tx, repository, survey, is_default, RunReason::Revision).await?);
+    }
+    tx.commit().await?;
+    if !created.is_empty() {
+        deps.wakes.wake(Topic::Scheduler);
+    }
+    for run in &created {
+        deps.wakes.run_changed(*run);
+    }
+    info!(repository = %repository.name, moved = moved.len(), runs = created.len(), "the refs of `{}` moved", repository.name);
+    Ok(true)
+}
+
+/// Starts a run of one webhook at the commit that a ref points to.
+pub(crate) async fn start(deps: &Deps, actor: &Actor, webhook: &WebhookName, reference: Option<&RefName>) -> Result<RunId> {
+    let missing = || Error::NotFound(format!("there is no webhook `{webhook}`; push a repository with its `webhook.yaml`"));
+    let known = deps.store.webhook_fetch(webhook).await?.ok_or_else(missing)?;
+    let repository = deps.store.repository_fetch(known.repository).await?.ok_or_else(missing)?;
+    let reference = match (reference, &repository.default_branch) {
+        (Some(reference), _) => reference.clone(),
+        (None, Some(branch)) => RefName::new(format!("refs/heads/{branch}")).map_err(|cause| Error::Invalid(cause.to_string()))?,
+        (None, None) => return Err(Error::Conflict(format!("nothing was pushed to `{}` yet", repository.name))),
+    };
+    let place = location(deps, &repository).await?;
+    let tip = deps
+        .revisions
+        .tips(&place)
+        .await?
+        .tips
+        .into_iter()
+        .find(|tip| tip.reference == reference)
+        .ok_or_else(|| Error::NotFound(format!("`{}` has no ref `{reference}`", repository.name)))?;
+    let revision = revise(deps, &place, &tip, None, Some(&actor.user)).await?;
+    let survey = survey(deps, &place, &repository, revision, repository.default_branch.as_deref(), Some(webhook)).await?;
+    let mut tx = deps.store.begin().await?;
+    deps.store.revision_create_in(&mut tx, &survey.revision).await?;
+    let reason = RunReason::Manual { actor: actor.user.clone() };
+    let created = record_in(deps, &mut tx, &repository, &survey, false, reason).await?;
+    let Some(run) = created.first().copied() else {
+        return Err(Error::NotFound(format!("there is no `webhook.yaml` of `{webhook}` at `{reference}`")));
+    };
+    audit_in(deps, &mut tx, actor, "run.start", webhook, &run.to_string()).await?;
+    tx.commit().await?;
+    Ok(run)
+}
+
+/// Writes a line of the audit log about a run.
+pub(crate) async fn audit_in(deps: &Deps, tx: &mut Tx, actor: &Actor, action: &str, webhook: &WebhookName, subject: &str) -> Result<()> {
+    let line = hookwright_store::NewAudit {
+        actor: actor.user.clone(),
+        action: action.to_owned(),
+        webhook: Some(webhook.clone()),
+        environment: None,
+        subject: subject.to_owned(),
+        detail: String::new(),
+    };
+    deps.store.audit_add_in(tx, line).await?;
+    Ok(())
+}
+
+/// Stores what a survey found and creates its runs.
+async fn record_in(
+    deps: &Deps, tx: &mut Tx, repository: &Repository, survey: &Survey, is_default: bool, reason: RunReason,
+) -> Result<Vec<RunId>> {
+    let mut created = Vec::new();
+    for found in &survey.found {
+        let new = match found {
+            Found::Webhook { file, spec, plan } => {
+                let owner = deps.store.webhook_claim_in(tx, &spec.name, repository.id, file.as_str()).await?;
+                if owner == repository.id {
+                    if is_default {
+                        let text = serde_json::to_string(spec).map_err(|cause| Error::internal("write the spec as JSON", cause))?;
+                        deps.store.webhook_set_spec_in(tx, &spec.name, survey.revision.id, &text).await?;
+                    }
+                    let Some(plan) = plan else { continue };
+                    let planned = plan.as_ref().map(|plan| (spec.as_ref(), plan)).map_err(Clone::clone);
+                    NewRun { webhook: spec.name.clone(), revision: &survey.revision, reason: reason.clone(), planned, reuse: HashMap::new() }
+                } else {
+                    let problem = format!("{file}: the name `{}` belongs to another repository; choose another `name:`", spec.name);
+                    refused(repository, survey, &reason, problem)?
+                }
+            }
+            Found::Unreadable { webhook, problem } => {
+                let own = match webhook {
+                    Some(name) => deps.store.webhook_owner_in(tx, name).await?.is_none_or(|owner| owner == repository.id),
+                    None => false,
+                };
+                let mut new = refused(repository, survey, &reason, problem.clone())?;
+                if let (true, Some(name)) = (own, webhook) {
+                    new.webhook = name.clone();
+                }
+                new
+            }
+        };
+        created.extend(create_in(deps, tx, new).await?);
+    }
+    Ok(created)
+}
+
+/// A run that failed before it began, under the repository's name.
+fn refused<'a>(repository: &Repository, survey: &'a Survey, reason: &RunReason, problem: String) -> Result<NewRun<'a>> {
+    let webhook = WebhookName::new(repository.name.as_str()).map_err(|cause| Error::internal("name a failed run", cause))?;
+    Ok(NewRun { webhook, revision: &survey.revision, reason: reason.clone(), planned: Err(problem), reuse: HashMap::new() })
+}
+
+async fn revise(
+    deps: &Deps, place: &Location, tip: &Tip, previous: Option<hookwright_core::CommitSha>, actor: Option<&str>,
+) -> Result<Revision> {
+    deps.revisions.fetch(place, tip).await?;
+    Ok(Revision {
+        id: RevisionId::new(deps.ids.as_ref()),
+        repository: place.id,
+        reference: tip.reference.clone(),
+        commit: tip.commit.clone(),
+        previous,
+        event: if tip.reference.tag().is_some() { RevisionEvent::Tag } else { RevisionEvent::Push },
+        info: deps.revisions.commit_info(place, &tip.commit).await?,
+        actor: actor.map(str::to_owned),
+        seen_at: deps.clock.now(),
+    })
+}
+
+/// The default branch of a remote is what its `HEAD` says; of a hosted repository it is the first branch pushed, and stays.
+fn default_branch(repository: &Repository, head: Option<&str>, tips: &[Tip]) -> Option<String> {
+    let exists = |branch: &str| tips.iter().any(|tip| tip.reference.branch() == Some(branch));
+    let settled = repository.default_branch.as_deref();
+    let first = match repository.kind {
+        RepositoryKind::Hosted => settled.or(head.filter(|branch| exists(branch))),
+        RepositoryKind::Remote { .. } => head.or(settled),
+    };
+    let first = first.or_else(|| ["main", "master"].into_iter().find(|branch| exists(branch)));
+    first.or_else(|| tips.iter().find_map(|tip| tip.reference.branch())).map(str::to_owned)
+}

@@ -1,0 +1,192 @@
+//! What a revision means for webhooks: every `webhook.yaml` in its tree, read, compared with what was built last, and planned.
+
+use std::collections::BTreeMap;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use hookwright_core::port::{Location, TreeEntry, TreeEntryKind};
+use hookwright_core::{Blame, RepoPath, Repository, Revision, WebhookName};
+use hookwright_spec::{Plan, PlanRequest, Spec, TreeFile};
+
+use crate::{Deps, Result};
+
+/// The name of the file.
+const FILE: &str = "webhook.yaml";
+/// A spec is small; larger ones are refused.
+const LIMIT: u64 = 256 << 10;
+
+/// A revision and the webhooks in it.
+pub(super) struct Survey {
+    pub(super) revision: Revision,
+    pub(super) found: Vec<Found>,
+}
+
+/// One `webhook.yaml`.
+pub(super) enum Found {
+    /// It is readable. Without a plan nothing is to be done: another branch, or nothing of it changed.
+    Webhook { file: RepoPath, spec: Box<Spec>, plan: Option<std::result::Result<Plan, String>> },
+    /// It is not, and this is why.
+    Unreadable { webhook: Option<WebhookName>, problem: String },
+}
+
+/// Reads a revision. With `only`, that webhook alone is planned, whatever changed and wherever it is.
+pub(super) async fn survey(
+    deps: &Deps, place: &Location, repository: &Repository, revision: Revision, default_branch: Option<&str>, only: Option<&WebhookName>,
+) -> Result<Survey> {
+    let tree = match deps.revisions.tree(place, &revision.commit).await {
+        Ok(tree) => tree,
+        // A tree that is refused fails a run; it does not keep the other refs of the repository from being read.
+        Err(cause) if cause.blame == Blame::Failed => {
+            return Ok(Survey { revision, found: vec![Found::Unreadable { webhook: None, problem: cause.to_string() }] });
+        }
+        Err(cause) => return Err(cause.into()),
+    };
+    let mut found = Vec::new();
+    for entry in tree.iter().filter(|entry| entry.path.as_str().rsplit('/').next() == Some(FILE)) {
+        let file = &entry.path;
+        let surveyed = match entry.kind {
+            TreeEntryKind::Link | TreeEntryKind::Submodule => {
+                Some(Found::Unreadable { webhook: None, problem: format!("{file}: a link is not followed; make it a file") })
+            }
+            TreeEntryKind::File | TreeEntryKind::Executable => {
+                let one = One { deps, place, repository, revision: &revision, tree: &tree, file, default_branch, only };
+                one.read().await?
+            }
+        };
+        found.extend(surveyed);
+    }
+    let mut seen: Vec<WebhookName> = Vec::new();
+    for one in &mut found {
+        if let Found::Webhook { file, spec, .. } = one {
+            if seen.contains(&spec.name) {
+                let problem = format!("{file}: two files of this repository are named `{}`; choose another `name:`", spec.name);
+                *one = Found::Unreadable { webhook: None, problem };
+            } else {
+                seen.push(spec.name.clone());
+            }
+        }
+    }
+    Ok(Survey { revision, found })
+}
+
+struct One<'a> {
+    deps: &'a Deps,
+    place: &'a Location,
+    repository: &'a Repository,
+    revision: &'a Revision,
+    tree: &'a [TreeEntry],
+    file: &'a RepoPath,
+    default_branch: Option<&'a str>,
+    only: Option<&'a WebhookName>,
+}
+
+impl One<'_> {
+    async fn read(&self) -> Result<Option<Found>> {
+        let content = match self.deps.revisions.read(self.place, &self.revision.commit, self.file, LIMIT).await {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(None),
+            Err(cause) if cause.blame == Blame::Failed => return Ok(self.unreadable(None, format!("{}: {cause}", self.file))),
+            Err(cause) => return Err(cause.into()),
+        };
+        let Ok(text) = String::from_utf8(content) else {
+            return Ok(self.unreadable(None, format!("{}: it is not UTF-8 text", self.file)));
+        };
+        let spec = match hookwright_spec::parse(&text, self.file.as_str()) {
+            Ok(spec) => spec,
+            Err(problems) => return Ok(self.unreadable(name_in(&text), problems.to_string())),
+        };
+        if self.only.is_some_and(|only| *only != spec.name) {
+            return Ok(None);
+        }
+        let wanted = self.only.is_some() || self.is_built(&spec);
+        let changed = if wanted { self.changed(&spec).await? } else { None };
+        let plan = changed.map(|changed| self.plan(&spec, &text, &changed));
+        Ok(Some(Found::Webhook { file: self.file.clone(), spec: Box::new(spec), plan }))
+    }
+
+    /// A spec that cannot be read fails a run only where it would have been built; elsewhere it is somebody's work in progress.
+    fn unreadable(&self, webhook: Option<WebhookName>, problem: String) -> Option<Found> {
+        let built = self.only.is_some() || self.revision.reference.branch().is_some_and(|branch| self.default_branch == Some(branch));
+        built.then_some(Found::Unreadable { webhook, problem })
+    }
+
+    /// Whether the spec wants this ref built: `branches`, where `tags/<glob>` names tags; without one the default branch.
+    fn is_built(&self, spec: &Spec) -> bool {
+        let reference = &self.revision.reference;
+        let name = match (reference.branch(), reference.tag()) {
+            (Some(branch), _) => branch.to_owned(),
+            (None, Some(tag)) => format!("tags/{tag}"),
+            (None, None) => return false,
+        };
+        if spec.pipeline.branches.is_empty() {
+            return reference.branch().is_some_and(|branch| self.default_branch == Some(branch));
+        }
+        globs(&spec.pipeline.branches).is_match(name)
+    }
+
+    fn folder(&self) -> &str {
+        self.file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder)
+    }
+
+    fn relative<'p>(&self, path: &'p RepoPath) -> Option<&'p str> {
+        match self.folder() {
+            "" => Some(path.as_str()),
+            folder => path.as_str().strip_prefix(folder)?.strip_prefix('/'),
+        }
+    }
+
+    /// What changed in its folder since its own last success; `None` when there is nothing to do.
+    async fn changed(&self, spec: &Spec) -> Result<Option<Vec<String>>> {
+        let reference = &self.revision.reference;
+        let Some(built) = self.deps.store.run_last_success(&spec.name, self.repository.id, reference).await? else {
+            return Ok(Some(Vec::new()));
+        };
+        let Some(paths) = self.deps.revisions.changed(self.place, &built, &self.revision.commit).await? else {
+            return Ok(Some(Vec::new()));
+        };
+        let changed: Vec<String> = paths.iter().filter_map(|path| self.relative(path)).map(str::to_owned).collect();
+        let patterns = &spec.pipeline.paths;
+        let matching = globs(patterns);
+        let touched = changed.iter().any(|path| patterns.is_empty() || path == FILE || matching.is_match(path));
+        Ok((touched || self.only.is_some()).then_some(changed))
+    }
+
+    fn plan(&self, spec: &Spec, text: &str, changed: &[String]) -> std::result::Result<Plan, String> {
+        let files: Vec<TreeFile> = self
+            .tree
+            .iter()
+            .filter(|entry| entry.kind != TreeEntryKind::Submodule)
+            .filter_map(|entry| Some(TreeFile { path: self.relative(&entry.path)?.to_owned(), object: entry.object.clone() }))
+            .collect();
+        let request = PlanRequest {
+            spec,
+            file: self.file.as_str(),
+            text,
+            files: &files,
+            event: self.revision.event,
+            branch: self.revision.reference.branch(),
+            tag: self.revision.reference.tag(),
+            changed,
+            default_branch: self.default_branch,
+            presets: &BTreeMap::new(),
+        };
+        hookwright_spec::plan(&request).map_err(|problems| problems.to_string())
+    }
+}
+
+/// The patterns of a validated spec; one that cannot be compiled all the same matches nothing.
+fn globs(patterns: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        if let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() {
+            set.add(glob);
+        }
+    }
+    set.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+/// The name that an unreadable file gives its webhook, when a line says so plainly.
+fn name_in(text: &str) -> Option<WebhookName> {
+    let value = text.lines().find_map(|line| line.strip_prefix("name:"))?;
+    let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+    WebhookName::new(value).ok()
+}

@@ -1,0 +1,99 @@
+//! What people may ask of runs: start one, cancel one, try one again. Rights are checked here and the audit line is written with the deed.
+
+use std::collections::HashMap;
+
+use hookwright_core::port::{Notifier, Topic};
+use hookwright_core::status::{RunStatus, StageStatus};
+use hookwright_core::{Action, Actor, RefName, RunId, RunReason, WebhookName};
+use hookwright_spec::{Plan, Spec, StageKind};
+use hookwright_store::{RunRecord, RunStop};
+
+use super::{NewRun, create_in};
+use crate::{Control, Error, Result, intake};
+
+impl Control {
+    /// Stops a run: what has not begun never does, jobs are asked to end. The run ends when they have.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Conflict` when it has ended already.
+    pub async fn run_cancel(&self, actor: &Actor, id: RunId) -> Result<()> {
+        let deps = self.deps();
+        let record = self.run_of(actor, id, "cancel").await?;
+        let conflict = || Error::Conflict(format!("run {} of `{}` has ended already", record.run.number, record.run.webhook));
+        if record.run.status.is_end() {
+            return Err(conflict());
+        }
+        let mut tx = deps.store.begin().await?;
+        let stop = RunStop { status: StageStatus::Canceled, reason: format!("canceled by {}", actor.user) };
+        if !deps.store.run_stop_in(&mut tx, id, &stop).await? {
+            return Err(conflict());
+        }
+        intake::audit_in(deps, &mut tx, actor, "run.cancel", &record.run.webhook, &id.to_string()).await?;
+        tx.commit().await?;
+        deps.wakes.wake(Topic::Scheduler);
+        Ok(())
+    }
+
+    /// Does an ended run again from what did not succeed: a new run of the same plan that takes over what succeeded.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Conflict` when it runs still, succeeded, or never had a plan.
+    pub async fn run_retry(&self, actor: &Actor, id: RunId) -> Result<RunId> {
+        let deps = self.deps();
+        let record = self.run_of(actor, id, "retry").await?;
+        let name = format!("run {} of `{}`", record.run.number, record.run.webhook);
+        if !record.run.status.is_end() {
+            return Err(Error::Conflict(format!("{name} has not ended; cancel it first")));
+        }
+        if record.run.status == RunStatus::Succeeded {
+            return Err(Error::Conflict(format!("{name} succeeded; start a new one instead")));
+        }
+        let (Ok(plan), Ok(spec)) = (serde_json::from_str::<Plan>(&record.plan), serde_json::from_str::<Spec>(&record.spec)) else {
+            return Err(Error::Conflict(format!("{name} has no plan: mend `webhook.yaml` and push")));
+        };
+        let missing = || Error::NotFound("its revision is gone".to_owned());
+        let revision = deps.store.revision_fetch(record.run.revision).await?.ok_or_else(missing)?;
+        let mut reuse = HashMap::new();
+        for done in deps.store.stage_run_list(id).await? {
+            let repeatable = plan.stage(&done.stage_run.stage).is_some_and(|stage| stage.kind != StageKind::Deploy);
+            if repeatable && done.stage_run.status.is_success() {
+                reuse.insert(done.stage_run.stage.clone(), done);
+            }
+        }
+        let reason = RunReason::Retry { of: id, actor: actor.user.clone() };
+        let webhook = record.run.webhook.clone();
+        let mut tx = deps.store.begin().await?;
+        let new = NewRun { webhook: webhook.clone(), revision: &revision, reason, planned: Ok((&spec, &plan)), reuse };
+        let created = create_in(deps, &mut tx, new)
+            .await?
+            .ok_or_else(|| Error::Conflict(format!("{name} was retried already; retry the newer run")))?;
+        intake::audit_in(deps, &mut tx, actor, "run.retry", &webhook, &id.to_string()).await?;
+        tx.commit().await?;
+        deps.wakes.wake(Topic::Scheduler);
+        deps.wakes.run_changed(created);
+        Ok(created)
+    }
+
+    /// Starts a run of the commit that a ref points to now; without a ref, of the default branch.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Invalid` when the spec there cannot be planned.
+    pub async fn run_start(&self, actor: &Actor, webhook: &WebhookName, reference: Option<&RefName>) -> Result<RunId> {
+        if !actor.may(Action::Develop, Some(webhook), None) {
+            return Err(Error::Forbidden(format!("{} may not start runs of `{webhook}`", actor.user)));
+        }
+        let id = intake::start(self.deps(), actor, webhook, reference).await?;
+        self.deps().wakes.wake(Topic::Scheduler);
+        self.deps().wakes.run_changed(id);
+        Ok(id)
+    }
+
+    async fn run_of(&self, actor: &Actor, id: RunId, verb: &str) -> Result<RunRecord> {
+        let record = self.deps().store.run_load(id).await?.ok_or_else(|| Error::NotFound(format!("there is no run {id}")))?;
+        if actor.may(Action::Develop, Some(&record.run.webhook), None) {
+            Ok(record)
+        } else {
+            Err(Error::Forbidden(format!("{} may not {verb} runs of `{}`", actor.user, record.run.webhook)))
+        }
+    }
+}

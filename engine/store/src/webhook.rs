@@ -1,71 +1,56 @@
-//! Webhooks: which repository a name belongs to, and what the default branch says about it.
+//! Webhooks: a name belongs to the repository and folder that first had it.
 
-use hookwright_core::{RepositoryId, RevisionId, Timestamp, WebhookName};
+use hookwright_core::{RepositoryId, Timestamp, WebhookName};
 
 use crate::sql::{Row, args};
 use crate::{Result, Store, Tx};
 
-/// A webhook that was pushed at least once.
-#[derive(Clone, Debug)]
-pub struct Webhook {
+/// A webhook the daemon knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookRecord {
     /// Its name.
     pub name: WebhookName,
     /// The repository it belongs to.
     pub repository: RepositoryId,
-    /// The path of its `webhook.yaml`.
-    pub file: String,
-    /// `spec::Spec` of the default branch as JSON, once it was readable there.
-    pub spec: Option<String>,
-    /// The revision that spec was read at.
-    pub revision: Option<RevisionId>,
+    /// The folder of its `webhook.yaml`; empty for the root.
+    pub folder: String,
     /// When it was first seen.
     pub created_at: Timestamp,
 }
 
-const WEBHOOK_CLAIM: &str = "INSERT INTO webhooks (name, repository, file, created_at) VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (name) DO UPDATE SET file = CASE WHEN webhooks.repository = excluded.repository THEN excluded.file ELSE webhooks.file END \
-    RETURNING repository";
-const WEBHOOK_OWNER: &str = "SELECT repository FROM webhooks WHERE name = $1";
-const WEBHOOK_SET_SPEC: &str = "UPDATE webhooks SET spec = $1, revision = $2 WHERE name = $3";
-const WEBHOOK_FETCH: &str = "SELECT name, repository, file, spec, revision, created_at FROM webhooks WHERE name = $1";
-const WEBHOOK_LIST: &str = "SELECT name, repository, file, spec, revision, created_at FROM webhooks ORDER BY name";
+const CLAIM: &str = "INSERT INTO webhooks (name, repository, folder, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
+const MOVED: &str = "UPDATE webhooks SET folder = $1 WHERE name = $2 AND repository = $3";
+const FETCH: &str = "SELECT name, repository, folder, created_at FROM webhooks WHERE name = $1";
+const LIST: &str = "SELECT name, repository, folder, created_at FROM webhooks ORDER BY name";
 
-impl Store {
-    /// Gives a name to the first repository that asks; returns whose it is.
-    pub async fn webhook_claim_in(&self, tx: &mut Tx, name: &WebhookName, repository: RepositoryId, file: &str) -> Result<RepositoryId> {
-        let now = tx.clock.now();
-        let row = tx.fetch_optional(WEBHOOK_CLAIM, args![name, repository, file, now]).await?;
-        row.map_or(Ok(repository), |row| row.parse("repository"))
-    }
+fn webhook(row: &Row) -> Result<WebhookRecord> {
+    Ok(WebhookRecord {
+        name: row.parse("name")?,
+        repository: row.parse("repository")?,
+        folder: row.text("folder")?,
+        created_at: row.instant("created_at")?,
+    })
+}
 
-    /// Whose a name is.
-    pub async fn webhook_owner_in(&self, tx: &mut Tx, name: &WebhookName) -> Result<Option<RepositoryId>> {
-        tx.fetch_optional(WEBHOOK_OWNER, args![name]).await?.map(|row| row.parse("repository")).transpose()
-    }
-
-    /// Writes what the default branch says.
-    pub async fn webhook_set_spec_in(&self, tx: &mut Tx, name: &WebhookName, revision: RevisionId, spec: &str) -> Result<()> {
-        tx.execute(WEBHOOK_SET_SPEC, args![spec, revision, name]).await.map(drop)
-    }
-
-    /// A webhook.
-    pub async fn webhook_fetch(&self, name: &WebhookName) -> Result<Option<Webhook>> {
-        self.fetch_optional(WEBHOOK_FETCH, args![name]).await?.map(|row| webhook(&row)).transpose()
-    }
-
-    /// All webhooks by name.
-    pub async fn webhook_list(&self) -> Result<Vec<Webhook>> {
-        self.fetch_all(WEBHOOK_LIST, Vec::new()).await?.iter().map(webhook).collect()
+impl Tx {
+    /// Takes the name for a repository, or finds whose it is: compare the returned record's repository.
+    pub async fn webhook_claim(&mut self, name: &WebhookName, repository: &RepositoryId, folder: &str) -> Result<WebhookRecord> {
+        let now = self.clock.now();
+        self.execute(CLAIM, args![name, repository, folder, now]).await?;
+        self.execute(MOVED, args![folder, name, repository]).await?;
+        let fallback = WebhookRecord { name: name.clone(), repository: *repository, folder: folder.to_owned(), created_at: now };
+        self.fetch_optional(FETCH, args![name]).await?.as_ref().map_or(Ok(fallback), webhook)
     }
 }
 
-fn webhook(row: &Row) -> Result<Webhook> {
-    Ok(Webhook {
-        name: row.parse("name")?,
-        repository: row.parse("repository")?,
-        file: row.text("file")?,
-        spec: row.optional_text("spec")?,
-        revision: row.optional_parse("revision")?,
-        created_at: row.instant("created_at")?,
-    })
+impl Store {
+    /// A webhook.
+    pub async fn webhook_fetch(&self, name: &WebhookName) -> Result<Option<WebhookRecord>> {
+        self.fetch_optional(FETCH, args![name]).await?.as_ref().map(webhook).transpose()
+    }
+
+    /// All webhooks by name.
+    pub async fn webhook_list(&self) -> Result<Vec<WebhookRecord>> {
+        self.fetch_all(LIST, Vec::new()).await?.iter().map(webhook).collect()
+    }
 }

@@ -1,0 +1,218 @@
+//! The databases behind one handle: SQLite with one writer and several readers, or PostgreSQL; and the transaction over either.
+
+use std::fs::File;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookwright_core::{Clock, IdSource};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Postgres, Sqlite, Transaction};
+
+use crate::sql::{Row, Value, bind};
+use crate::{Error, Result, SecretKey, migrate};
+
+/// How many connections read a SQLite database at the same time.
+const SQLITE_READERS: u32 = 4;
+
+/// How many connections a PostgreSQL is asked for.
+const POSTGRES_CONNECTIONS: u32 = 10;
+
+/// How long a statement waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(30);
+
+/// Called with the name of each transition just before its commit; a crash test ends the process there.
+pub type Failpoint = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// How to open a store.
+pub struct StoreOptions {
+    /// `sqlite://PATH`, or `postgres://…`, for tests with `?options=-csearch_path%3Dschema`.
+    pub url: String,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ids: Arc<dyn IdSource>,
+    /// What secrets are encrypted with.
+    pub key: SecretKey,
+    /// For crash tests; `None` otherwise.
+    pub failpoint: Option<Failpoint>,
+}
+
+/// The database. Cloning it clones a handle.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) key: SecretKey,
+    failpoint: Option<Failpoint>,
+    /// Held as long as the store lives, so that no second daemon opens the file.
+    _lock: Option<nix::fcntl::Flock<File>>,
+}
+
+pub(crate) enum Pool {
+    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Postgres(PgPool),
+}
+
+impl Store {
+    /// Opens the database and brings it up to date.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when another daemon has the SQLite file; [`Error::Open`] with what to do otherwise.
+    pub async fn open(options: StoreOptions) -> Result<Self> {
+        let (pool, lock) = if let Some(path) = options.url.strip_prefix("sqlite://") {
+            let lock = lock_file(Path::new(path))?;
+            (open_sqlite(path).await?, Some(lock))
+        } else {
+            (open_postgres(&options.url).await?, None)
+        };
+        let inner = Inner { pool, clock: options.clock, ids: options.ids, key: options.key, failpoint: options.failpoint, _lock: lock };
+        let store = Self { inner: Arc::new(inner) };
+        migrate::run(&store).await?;
+        Ok(store)
+    }
+
+    /// Begins a transaction. On SQLite it has the one writer: keep it short and call nothing outside meanwhile.
+    pub async fn begin(&self) -> Result<Tx> {
+        let failpoint = self.inner.failpoint.clone();
+        let kind = match &self.inner.pool {
+            Pool::Sqlite { writer, .. } => TxKind::Sqlite(writer.begin().await.map_err(|cause| database("BEGIN", cause))?),
+            Pool::Postgres(pool) => TxKind::Postgres(pool.begin().await.map_err(|cause| database("BEGIN", cause))?),
+        };
+        Ok(Tx { kind, failpoint, clock: self.inner.clock.clone(), ids: self.inner.ids.clone() })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        self.fetch_all("SELECT 1", Vec::new()).await.map(drop)
+    }
+
+    /// All rows of a reading statement.
+    pub(crate) async fn fetch_all(&self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>> {
+        match &self.inner.pool {
+            Pool::Sqlite { readers, .. } => {
+                bind!(statement, values).fetch_all(readers).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Pool::Postgres(pool) => {
+                bind!(statement, values).fetch_all(pool).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+        .map_err(|cause| database(statement, cause))
+    }
+
+    /// The row of a reading statement, if there is one.
+    pub(crate) async fn fetch_optional(&self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>> {
+        match &self.inner.pool {
+            Pool::Sqlite { readers, .. } => bind!(statement, values).fetch_optional(readers).await.map(|row| row.map(Row::Sqlite)),
+            Pool::Postgres(pool) => bind!(statement, values).fetch_optional(pool).await.map(|row| row.map(Row::Postgres)),
+        }
+        .map_err(|cause| database(statement, cause))
+    }
+
+    /// One writing statement in a transaction of its own; returns the rows it touched. `transition` names its commit.
+    pub(crate) async fn execute(&self, transition: &'static str, statement: &'static str, values: Vec<Value>) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let touched = tx.execute(statement, values).await?;
+        tx.commit(transition).await?;
+        Ok(touched)
+    }
+}
+
+/// A transaction; dropped without [`commit`](Self::commit) it is rolled back.
+pub struct Tx {
+    kind: TxKind,
+    failpoint: Option<Failpoint>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+enum TxKind {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    /// Makes it durable. `transition` names what happened (`run.created`): crash tests stop right before it.
+    pub async fn commit(self, transition: &'static str) -> Result<()> {
+        if let Some(failpoint) = &self.failpoint {
+            failpoint(transition);
+        }
+        match self.kind {
+            TxKind::Sqlite(tx) => tx.commit().await,
+            TxKind::Postgres(tx) => tx.commit().await,
+        }
+        .map_err(|cause| database("COMMIT", cause))
+    }
+
+    /// Runs a statement; returns the rows it touched.
+    pub(crate) async fn execute(&mut self, statement: &'static str, values: Vec<Value>) -> Result<u64> {
+        match &mut self.kind {
+            TxKind::Sqlite(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
+            TxKind::Postgres(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
+        }
+        .map_err(|cause| database(statement, cause))
+    }
+
+    /// All rows of a statement, `RETURNING` included.
+    pub(crate) async fn fetch_all(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>> {
+        match &mut self.kind {
+            TxKind::Sqlite(tx) => {
+                bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+            TxKind::Postgres(tx) => {
+                bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+        .map_err(|cause| database(statement, cause))
+    }
+
+    /// The row of a statement, if there is one.
+    pub(crate) async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>> {
+        match &mut self.kind {
+            TxKind::Sqlite(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Sqlite)),
+            TxKind::Postgres(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Postgres)),
+        }
+        .map_err(|cause| database(statement, cause))
+    }
+}
+
+fn database(statement: &'static str, cause: sqlx::Error) -> Error {
+    Error::Database { statement, cause }
+}
+
+fn lock_file(database: &Path) -> Result<nix::fcntl::Flock<File>> {
+    let path = database.with_extension("lock");
+    let place = || database.display().to_string();
+    let file = File::create(&path).map_err(|error| Error::Open { message: format!("`{}` cannot be created: {error}", path.display()) })?;
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).map_err(|_| Error::InUse { place: place() })
+}
+
+async fn open_sqlite(path: &str) -> Result<Pool> {
+    let failed = |error: sqlx::Error| Error::Open { message: format!("`{path}` is no usable SQLite database: {error}") };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(ACQUIRE);
+    let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE);
+    let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+    let readers = pool(SQLITE_READERS).connect_with(options).await.map_err(failed)?;
+    Ok(Pool::Sqlite { writer, readers })
+}
+
+async fn open_postgres(url: &str) -> Result<Pool> {
+    let failed =
+        |error: sqlx::Error| Error::Open { message: format!("PostgreSQL does not take the connection: {error}; check --database") };
+    let options = PgConnectOptions::from_str(url).map_err(failed)?;
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE).connect_with(options).await;
+    pool.map(Pool::Postgres).map_err(failed)
+}

@@ -1,0 +1,68 @@
+//! Secrets at rest: one row each, sealed; names can be listed, values only be used.
+
+use std::collections::BTreeMap;
+
+use hookwright_core::{ConfigName, EnvironmentName, SecretValue, WebhookName};
+
+use crate::sql::args;
+use crate::{Result, Store, Tx};
+
+const UPSERT: &str = "INSERT INTO secrets (webhook, environment, name, sealed, updated_at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (webhook, environment, name) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at";
+const DELETE: &str = "DELETE FROM secrets WHERE webhook = $1 AND environment = $2 AND name = $3";
+const NAMES: &str = "SELECT name FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
+const VALUES: &str = "SELECT name, sealed FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
+const ALL: &str = "SELECT environment, name, sealed FROM secrets WHERE webhook = $1";
+
+fn place(webhook: &WebhookName, environment: &str, name: &str) -> String {
+    format!("{webhook}/{environment}/{name}")
+}
+
+impl Store {
+    /// Sets a secret, in the caller's transaction. The webhook need not exist yet.
+    pub async fn secret_set_in(
+        &self,
+        tx: &mut Tx,
+        at: (&WebhookName, &EnvironmentName),
+        name: &ConfigName,
+        value: &SecretValue,
+    ) -> Result<()> {
+        let sealed = self.inner.key.seal(&place(at.0, at.1.as_str(), name.as_str()), value)?;
+        let now = tx.clock.now();
+        tx.execute(UPSERT, args![at.0, at.1, name, sealed, now]).await?;
+        Ok(())
+    }
+
+    /// Removes a secret; `false` when it was not set.
+    pub async fn secret_delete_in(&self, tx: &mut Tx, at: (&WebhookName, &EnvironmentName), name: &ConfigName) -> Result<bool> {
+        Ok(tx.execute(DELETE, args![at.0, at.1, name]).await? > 0)
+    }
+
+    /// The names that are set.
+    pub async fn secret_names(&self, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Vec<ConfigName>> {
+        self.fetch_all(NAMES, args![webhook, environment]).await?.iter().map(|row| row.parse("name")).collect()
+    }
+
+    /// The values, for a process environment.
+    pub async fn secret_values(&self, webhook: &WebhookName, environment: &EnvironmentName) -> Result<BTreeMap<ConfigName, SecretValue>> {
+        let rows = self.fetch_all(VALUES, args![webhook, environment]).await?;
+        rows.iter()
+            .map(|row| {
+                let name: ConfigName = row.parse("name")?;
+                let value = self.inner.key.open(&place(webhook, environment.as_str(), name.as_str()), &row.text("sealed")?)?;
+                Ok((name, value))
+            })
+            .collect()
+    }
+
+    /// Every secret value of a webhook, of all environments: what its logs must not show.
+    pub async fn secret_masks(&self, webhook: &WebhookName) -> Result<Vec<SecretValue>> {
+        let rows = self.fetch_all(ALL, args![webhook]).await?;
+        rows.iter()
+            .map(|row| {
+                let (environment, name) = (row.text("environment")?, row.text("name")?);
+                self.inner.key.open(&place(webhook, &environment, &name), &row.text("sealed")?)
+            })
+            .collect()
+    }
+}

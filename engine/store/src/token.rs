@@ -1,0 +1,85 @@
+//! Daemon tokens. A token is 256 random bits and shown once; the store keeps its SHA-256, which is as hard to guess.
+
+use hookwright_core::{Actor, Digest, Grant, Timestamp, TokenId};
+
+use crate::sql::{args, json_text};
+use crate::{Error, Result, Store};
+
+/// What every token starts with, so that scanners and our own gateway recognise it.
+pub const TOKEN_PREFIX: &str = "hw_";
+
+/// A token as it may be shown: without itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its id.
+    pub id: TokenId,
+    /// Whose it is.
+    pub user: String,
+    /// The user's teams.
+    pub teams: Vec<String>,
+    /// What it grants.
+    pub grants: Vec<Grant>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when it is worth nothing.
+    pub revoked_at: Option<Timestamp>,
+}
+
+const COLUMNS_BY_DIGEST: &str = "SELECT user_name, teams, grants FROM tokens WHERE digest = $1 AND revoked_at IS NULL";
+const LIST: &str = "SELECT id, user_name, teams, grants, created_at, revoked_at FROM tokens ORDER BY id";
+const INSERT: &str = "INSERT INTO tokens (id, digest, user_name, teams, grants, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (digest) DO NOTHING";
+const REVOKE: &str = "UPDATE tokens SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL";
+
+impl Store {
+    /// Makes a token; returns it with its id. It cannot be read again.
+    pub async fn token_create(&self, user: &str, teams: Vec<String>, grants: Vec<Grant>) -> Result<(TokenId, String)> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|error| Error::Key { message: format!("the system gives no randomness: {error}") })?;
+        let token = format!("{TOKEN_PREFIX}{}", hex::encode(bytes));
+        let id = self.token_insert(user, &token, &teams, &grants).await?;
+        Ok((id, token))
+    }
+
+    /// Takes a token that somebody chose (the first admin's, from the environment). Taking it twice is taking it once.
+    pub async fn token_import(&self, user: &str, token: &str, grants: Vec<Grant>) -> Result<TokenId> {
+        self.token_insert(user, token, &[], &grants).await
+    }
+
+    async fn token_insert(&self, user: &str, token: &str, teams: &[String], grants: &[Grant]) -> Result<TokenId> {
+        let id = TokenId::new(&*self.inner.ids);
+        let now = self.inner.clock.now();
+        let values = args![id, Digest::of(token), user, json_text(&teams), json_text(&grants), now];
+        self.execute("token.created", INSERT, values).await?;
+        Ok(id)
+    }
+
+    /// Who holds `token`; `None` when it is unknown or revoked. Looking up by digest leaks nothing of the token by timing.
+    pub async fn token_authenticate(&self, token: &str) -> Result<Option<Actor>> {
+        let Some(row) = self.fetch_optional(COLUMNS_BY_DIGEST, args![Digest::of(token)]).await? else { return Ok(None) };
+        Ok(Some(Actor { user: row.text("user_name")?, teams: row.json("teams")?, grants: row.json("grants")? }))
+    }
+
+    /// Every token, revoked ones too, oldest first.
+    pub async fn token_list(&self) -> Result<Vec<TokenInfo>> {
+        let rows = self.fetch_all(LIST, Vec::new()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TokenInfo {
+                    id: row.parse("id")?,
+                    user: row.text("user_name")?,
+                    teams: row.json("teams")?,
+                    grants: row.json("grants")?,
+                    created_at: row.instant("created_at")?,
+                    revoked_at: row.optional_instant("revoked_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Makes a token worthless from now on; `false` when there is none or it was already.
+    pub async fn token_revoke(&self, id: &TokenId) -> Result<bool> {
+        let now = self.inner.clock.now();
+        Ok(self.execute("token.revoked", REVOKE, args![now, id]).await? > 0)
+    }
+}

@@ -40,12 +40,12 @@ async fn pass(deps: &Deps) -> Result<()> {
             }
             let mut tx = deps.store.begin().await?;
             deps.store.run_remove_in(&mut tx, run).await?;
-            tx.commit().await?;
+            tx.commit("run.removed").await?;
         }
     }
     let mut tx = deps.store.begin().await?;
     deps.store.cache_expire_in(&mut tx, before(deps.settings.keep_cache)).await?;
-    tx.commit().await?;
+    tx.commit("cache.expired").await?;
     remove_workspaces(deps).await?;
     let keep = deps.store.artifact_digests().await?;
     let freed = deps.artifacts.sweep(&keep).await?;

@@ -1,16 +1,13 @@
--- Webhooks, runs, their stage runs, what these left behind, and the cache of stages.
+-- The specs of webhooks, runs, their stage runs, what these left behind, and the cache of stages.
 
-CREATE TABLE webhooks (
-    name TEXT NOT NULL PRIMARY KEY,
-    repository TEXT NOT NULL,
+-- What the default branch says about a webhook: the spec that decides its gates.
+CREATE TABLE webhook_specs (
+    webhook TEXT NOT NULL PRIMARY KEY,
+    revision TEXT NOT NULL,
     file TEXT NOT NULL,
-    -- The spec of the default branch as JSON, once it was readable there, and the revision it was read at.
-    spec TEXT,
-    revision TEXT,
-    created_at BIGINT NOT NULL
+    spec TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
 );
-
-CREATE INDEX webhooks_repository ON webhooks (repository);
 
 CREATE TABLE runs (
     id TEXT NOT NULL PRIMARY KEY,

@@ -117,6 +117,8 @@ const RUN_GIVE_UP_STAGES: &str = "UPDATE stage_runs SET status = 'canceled', sta
     WHERE run = $3 AND ended_at IS NULL";
 const RUN_LAST_SUCCESS: &str = "SELECT commit_sha FROM runs WHERE webhook = $1 AND reference = $2 AND repository = $3 AND status = 'succeeded' \
     ORDER BY number DESC LIMIT 1";
+const REVISION_LATEST: &str = "SELECT id FROM revisions WHERE repository = $1 AND reference = $2 AND commit_sha = $3 \
+    ORDER BY sequence DESC LIMIT 1";
 const RUN_LIST_EXPIRED: &str = "SELECT id FROM runs WHERE ended_at < $1 AND number + $2 <= \
     (SELECT MAX(number) FROM runs AS latest WHERE latest.webhook = runs.webhook) ORDER BY id LIMIT $3";
 const RUN_REMOVE: &str = "DELETE FROM runs WHERE id = $1";
@@ -200,6 +202,12 @@ impl Store {
     pub async fn run_last_success(&self, webhook: &WebhookName, repository: RepositoryId, reference: &RefName) -> Result<Option<CommitSha>> {
         let row = self.fetch_optional(RUN_LAST_SUCCESS, args![webhook, reference, repository]).await?;
         row.map(|row| row.parse("commit_sha")).transpose()
+    }
+
+    /// The latest revision of a commit on a ref: what a run that somebody starts is about.
+    pub async fn revision_latest(&self, repository: RepositoryId, reference: &RefName, commit: &CommitSha) -> Result<Option<RevisionId>> {
+        let row = self.fetch_optional(REVISION_LATEST, args![repository, reference, commit]).await?;
+        row.map(|row| row.parse("id")).transpose()
     }
 
     /// Runs that ended before `before`, less the `keep` latest of each webhook.

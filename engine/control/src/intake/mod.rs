@@ -4,14 +4,14 @@
 mod poll;
 mod survey;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hookwright_core::port::{Location, Notifier, Tip, Topic};
 use hookwright_core::{
     Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
 };
-use hookwright_store::Tx;
+use hookwright_store::{NewAudit, Tx, WebhookSpec};
 use tracing::info;
 
 use crate::run::{NewRun, create_in, location};
@@ -40,7 +40,7 @@ impl Control {
     /// `NotFound`, `Invalid` when the repository cannot be read through its owner's fault.
     pub async fn repository_changed(&self, name: &RepositoryName, actor: Option<&str>) -> Result<()> {
         let missing = || Error::NotFound(format!("there is no repository `{name}`"));
-        let repository = self.deps().store.repository_find(name).await?.ok_or_else(missing)?;
+        let repository = self.deps().store.repository_fetch_by_name(name).await?.ok_or_else(missing)?;
         look(self.deps(), self.looks(), &repository, actor).await.map(|_| ())
     }
 }
@@ -49,9 +49,9 @@ impl Control {
 pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, actor: Option<&str>) -> Result<bool> {
     let lock = looks.of(repository.id);
     let _one_at_a_time = lock.lock().await;
-    let place = location(deps, repository).await?;
+    let place = location(repository);
     let now_there = deps.revisions.tips(&place).await?;
-    let recorded: BTreeMap<RefName, _> = deps.store.tip_list(repository.id).await?.into_iter().map(|tip| (tip.reference, tip.commit)).collect();
+    let recorded = deps.store.ref_tips(&repository.id).await?;
     let present: HashSet<&RefName> = now_there.tips.iter().map(|tip| &tip.reference).collect();
     let gone: Vec<&RefName> = recorded.keys().filter(|reference| !present.contains(reference)).collect();
     let moved: Vec<&Tip> = now_there.tips.iter().filter(|tip| recorded.get(&tip.reference) != Some(&tip.commit)).collect();
@@ -68,22 +68,23 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
         let revision = revise(deps, &place, tip, recorded.get(&tip.reference).cloned(), actor).await?;
         surveys.push(survey(deps, &place, repository, revision, default_branch.as_deref(), None).await?);
     }
+    if let Some(branch) = new_default {
+        deps.store.repository_set_default_branch(&repository.id, branch).await?;
+    }
     let mut tx = deps.store.begin().await?;
     for reference in gone {
-        deps.store.tip_forget_in(&mut tx, repository.id, reference).await?;
-    }
-    if let Some(branch) = new_default {
-        deps.store.repository_set_default_branch_in(&mut tx, repository.id, branch).await?;
+        tx.ref_tip_set(&repository.id, reference, None).await?;
     }
     let mut created = Vec::new();
     for survey in &surveys {
         let revision = &survey.revision;
-        deps.store.revision_create_in(&mut tx, revision).await?;
-        deps.store.tip_set_in(&mut tx, repository.id, &revision.reference, &revision.commit).await?;
+        let sequence = tx.ref_tip_set(&repository.id, &revision.reference, Some(&revision.commit)).await?;
+        tx.revision_create(revision, sequence).await?;
         let is_default = revision.reference.branch().is_some_and(|branch| default_branch.as_deref() == Some(branch));
         created.extend(record_in(deps, &mut tx, repository, survey, is_default, RunReason::Revision).await?);
+        tx.revision_planned(&revision.id).await?;
     }
-    tx.commit().await?;
+    tx.commit("revision.planned").await?;
     if !created.is_empty() {
         deps.wakes.wake(Topic::Scheduler);
     }
@@ -95,49 +96,38 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
 }
 
 /// Starts a run of one webhook at the commit that a ref points to.
-pub(crate) async fn start(deps: &Deps, actor: &Actor, webhook: &WebhookName, reference: Option<&RefName>) -> Result<RunId> {
+pub(crate) async fn start(deps: &Deps, looks: &Looks, actor: &Actor, webhook: &WebhookName, reference: Option<&RefName>) -> Result<RunId> {
     let missing = || Error::NotFound(format!("there is no webhook `{webhook}`; push a repository with its `webhook.yaml`"));
     let known = deps.store.webhook_fetch(webhook).await?.ok_or_else(missing)?;
-    let repository = deps.store.repository_fetch(known.repository).await?.ok_or_else(missing)?;
+    let repository = deps.store.repository_fetch(&known.repository).await?.ok_or_else(missing)?;
     let reference = match (reference, &repository.default_branch) {
         (Some(reference), _) => reference.clone(),
         (None, Some(branch)) => RefName::new(format!("refs/heads/{branch}")).map_err(|cause| Error::Invalid(cause.to_string()))?,
         (None, None) => return Err(Error::Conflict(format!("nothing was pushed to `{}` yet", repository.name))),
     };
-    let place = location(deps, &repository).await?;
-    let tip = deps
-        .revisions
-        .tips(&place)
-        .await?
-        .tips
-        .into_iter()
-        .find(|tip| tip.reference == reference)
-        .ok_or_else(|| Error::NotFound(format!("`{}` has no ref `{reference}`", repository.name)))?;
-    let revision = revise(deps, &place, &tip, None, Some(&actor.user)).await?;
+    look(deps, looks, &repository, Some(&actor.user)).await?;
+    let no_ref = || Error::NotFound(format!("`{}` has no ref `{reference}`", repository.name));
+    let tips = deps.store.ref_tips(&repository.id).await?;
+    let commit = tips.get(&reference).ok_or_else(no_ref)?;
+    let revision = deps.store.revision_latest(repository.id, &reference, commit).await?.ok_or_else(no_ref)?;
+    let revision = deps.store.revision_fetch(&revision).await?.ok_or_else(no_ref)?;
+    let place = location(&repository);
     let survey = survey(deps, &place, &repository, revision, repository.default_branch.as_deref(), Some(webhook)).await?;
     let mut tx = deps.store.begin().await?;
-    deps.store.revision_create_in(&mut tx, &survey.revision).await?;
     let reason = RunReason::Manual { actor: actor.user.clone() };
     let created = record_in(deps, &mut tx, &repository, &survey, false, reason).await?;
     let Some(run) = created.first().copied() else {
         return Err(Error::NotFound(format!("there is no `webhook.yaml` of `{webhook}` at `{reference}`")));
     };
-    audit_in(deps, &mut tx, actor, "run.start", webhook, &run.to_string()).await?;
-    tx.commit().await?;
+    audit_in(&mut tx, actor, "run.start", webhook, &run.to_string()).await?;
+    tx.commit("run.created").await?;
     Ok(run)
 }
 
 /// Writes a line of the audit log about a run.
-pub(crate) async fn audit_in(deps: &Deps, tx: &mut Tx, actor: &Actor, action: &str, webhook: &WebhookName, subject: &str) -> Result<()> {
-    let line = hookwright_store::NewAudit {
-        actor: actor.user.clone(),
-        action: action.to_owned(),
-        webhook: Some(webhook.clone()),
-        environment: None,
-        subject: subject.to_owned(),
-        detail: String::new(),
-    };
-    deps.store.audit_add_in(tx, line).await?;
+pub(crate) async fn audit_in(tx: &mut Tx, actor: &Actor, action: &str, webhook: &WebhookName, subject: &str) -> Result<()> {
+    let line = NewAudit { user: &actor.user, action, webhook: Some(webhook), environment: None, detail: subject };
+    tx.audit_append(line).await?;
     Ok(())
 }
 
@@ -149,11 +139,13 @@ async fn record_in(
     for found in &survey.found {
         let new = match found {
             Found::Webhook { file, spec, plan } => {
-                let owner = deps.store.webhook_claim_in(tx, &spec.name, repository.id, file.as_str()).await?;
-                if owner == repository.id {
+                let folder = file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+                let owner = tx.webhook_claim(&spec.name, &repository.id, folder).await?;
+                if owner.repository == repository.id {
                     if is_default {
                         let text = serde_json::to_string(spec).map_err(|cause| Error::internal("write the spec as JSON", cause))?;
-                        deps.store.webhook_set_spec_in(tx, &spec.name, survey.revision.id, &text).await?;
+                        let stored = WebhookSpec { revision: survey.revision.id, file: file.to_string(), spec: text };
+                        deps.store.webhook_spec_set_in(tx, &spec.name, &stored).await?;
                     }
                     let Some(plan) = plan else { continue };
                     let planned = plan.as_ref().map(|plan| (spec.as_ref(), plan)).map_err(Clone::clone);
@@ -164,13 +156,12 @@ async fn record_in(
                 }
             }
             Found::Unreadable { webhook, problem } => {
-                let own = match webhook {
-                    Some(name) => deps.store.webhook_owner_in(tx, name).await?.is_none_or(|owner| owner == repository.id),
-                    None => false,
-                };
                 let mut new = refused(repository, survey, &reason, problem.clone())?;
-                if let (true, Some(name)) = (own, webhook) {
-                    new.webhook = name.clone();
+                if let Some(name) = webhook {
+                    let owner = deps.store.webhook_fetch(name).await?;
+                    if owner.is_none_or(|owner| owner.repository == repository.id) {
+                        new.webhook = name.clone();
+                    }
                 }
                 new
             }

@@ -63,7 +63,7 @@ async fn pass(deps: &Deps, looks: &Looks, schedule: &mut HashMap<RepositoryId, N
             warn!(repository = %repository.name, error, "the refs of `{}` cannot be read", repository.name);
         }
         if repository.poll_error != error {
-            deps.store.repository_polled(repository.id, error.as_deref()).await?;
+            deps.store.repository_polled(&repository.id, error.as_deref()).await?;
         }
         schedule.insert(repository.id, Next { at: now + jittered(pause, repository.id, now), pause });
     }

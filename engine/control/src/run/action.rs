@@ -28,8 +28,8 @@ impl Control {
         if !deps.store.run_stop_in(&mut tx, id, &stop).await? {
             return Err(conflict());
         }
-        intake::audit_in(deps, &mut tx, actor, "run.cancel", &record.run.webhook, &id.to_string()).await?;
-        tx.commit().await?;
+        intake::audit_in(&mut tx, actor, "run.cancel", &record.run.webhook, &id.to_string()).await?;
+        tx.commit("run.stopping").await?;
         deps.wakes.wake(Topic::Scheduler);
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Control {
             return Err(Error::Conflict(format!("{name} has no plan: mend `webhook.yaml` and push")));
         };
         let missing = || Error::NotFound("its revision is gone".to_owned());
-        let revision = deps.store.revision_fetch(record.run.revision).await?.ok_or_else(missing)?;
+        let revision = deps.store.revision_fetch(&record.run.revision).await?.ok_or_else(missing)?;
         let mut reuse = HashMap::new();
         for done in deps.store.stage_run_list(id).await? {
             let repeatable = plan.stage(&done.stage_run.stage).is_some_and(|stage| stage.kind != StageKind::Deploy);
@@ -67,8 +67,8 @@ impl Control {
         let created = create_in(deps, &mut tx, new)
             .await?
             .ok_or_else(|| Error::Conflict(format!("{name} was retried already; retry the newer run")))?;
-        intake::audit_in(deps, &mut tx, actor, "run.retry", &webhook, &id.to_string()).await?;
-        tx.commit().await?;
+        intake::audit_in(&mut tx, actor, "run.retry", &webhook, &id.to_string()).await?;
+        tx.commit("run.created").await?;
         deps.wakes.wake(Topic::Scheduler);
         deps.wakes.run_changed(created);
         Ok(created)
@@ -82,7 +82,7 @@ impl Control {
         if !actor.may(Action::Develop, Some(webhook), None) {
             return Err(Error::Forbidden(format!("{} may not start runs of `{webhook}`", actor.user)));
         }
-        let id = intake::start(self.deps(), actor, webhook, reference).await?;
+        let id = intake::start(self.deps(), self.looks(), actor, webhook, reference).await?;
         self.deps().wakes.wake(Topic::Scheduler);
         self.deps().wakes.run_changed(id);
         Ok(id)

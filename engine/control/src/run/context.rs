@@ -24,15 +24,15 @@ impl RunContext {
         let spec: Spec = serde_json::from_str(&record.spec).map_err(|cause| unreadable("spec", cause))?;
         let revision = deps
             .store
-            .revision_fetch(record.run.revision)
+            .revision_fetch(&record.run.revision)
             .await?
             .ok_or_else(|| Error::NotFound("its revision is gone".to_owned()))?;
         let repository = deps
             .store
-            .repository_fetch(record.repository)
+            .repository_fetch(&record.repository)
             .await?
             .ok_or_else(|| Error::NotFound("its repository is gone".to_owned()))?;
-        let repository = location(deps, &repository).await?;
+        let repository = location(&repository);
         Ok(Self { run: record.run, plan, spec, revision, repository })
     }
 
@@ -61,12 +61,11 @@ impl RunContext {
     }
 }
 
-/// How a repository is reached, its credential included.
-pub(crate) async fn location(deps: &Deps, repository: &Repository) -> Result<Location> {
+/// How a repository is reached.
+pub(crate) fn location(repository: &Repository) -> Location {
     let url = match &repository.kind {
         RepositoryKind::Hosted => None,
         RepositoryKind::Remote { url } => Some(url.clone()),
     };
-    let credential = if url.is_some() { deps.store.repository_credential(repository.id).await? } else { None };
-    Ok(Location { id: repository.id, name: repository.name.clone(), url, credential })
+    Location { id: repository.id, name: repository.name.clone(), url, credential: None }
 }

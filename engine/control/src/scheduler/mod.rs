@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use hookwright_core::port::{JobEnd, JobOutcome, JobState, Notifier, Topic};
-use hookwright_core::status::{PromotionStatus, StageStatus};
+use hookwright_core::status::{PromotionStatus, RunStatus, StageStatus};
 use hookwright_core::{PromotionId, RunId, StageRunId};
 use hookwright_store::{CacheEntry, RunConcurrency};
 use tokio::sync::mpsc;
@@ -112,6 +112,22 @@ struct Scheduler {
     receiver: mpsc::UnboundedReceiver<Progress>,
 }
 
+/// The name of the furthest move of a transaction, for crash tests: one of each transition is enough.
+fn transition(changed: &[(RunId, live::Changes)]) -> &'static str {
+    let ended = changed.iter().any(|(_, changes)| changes.run_from == Some(RunStatus::Running));
+    let statuses = changed.iter().flat_map(|(_, changes)| changes.stages().map(|change| change.row.stage_run.status));
+    let furthest = statuses.max_by_key(|status| StageStatus::ALL.iter().position(|known| known == status));
+    match furthest {
+        _ if ended => "run.ended",
+        Some(StageStatus::Waiting | StageStatus::Queued) => "stage.queued",
+        Some(StageStatus::Leased) => "stage.leased",
+        Some(StageStatus::Running) => "stage.running",
+        Some(StageStatus::Held) => "stage.held",
+        Some(_) => "stage.ended",
+        None => "run.changed",
+    }
+}
+
 impl Scheduler {
     async fn pass(&mut self, received: Vec<Progress>) -> Result<()> {
         while self.slots.try_join_next().is_some() {}
@@ -166,7 +182,7 @@ impl Scheduler {
         warn!(run.id = %id, error = %cause, "a run cannot be read");
         let mut tx = self.deps.store.begin().await?;
         self.deps.store.run_give_up_in(&mut tx, id, &cause.to_string()).await?;
-        tx.commit().await?;
+        tx.commit("run.ended").await?;
         self.deps.wakes.run_changed(id);
         Ok(())
     }
@@ -419,7 +435,7 @@ impl Scheduler {
         for entry in &leavings.cache {
             store.cache_put_in(&mut tx, entry).await?;
         }
-        tx.commit().await?;
+        tx.commit(transition(&changed)).await?;
         for (id, _) in &changed {
             self.deps.wakes.run_changed(*id);
         }

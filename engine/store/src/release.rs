@@ -54,9 +54,13 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// The spec of the default branch as JSON, once it was readable there: where policy is read from.
+    /// The newest spec of the default branch as JSON, once it was readable there: where policy is read from.
     pub async fn release_policy_spec(&self, webhook: &WebhookName) -> Result<Option<String>> {
-        const FETCH: &str = "SELECT spec FROM webhooks WHERE name = $1";
+        const FETCH: &str = "SELECT runs.spec AS spec FROM runs
+             JOIN webhooks ON webhooks.name = runs.webhook AND webhooks.repository = runs.repository
+             JOIN repositories ON repositories.id = runs.repository
+             WHERE runs.webhook = $1 AND runs.spec <> '' AND runs.reference = 'refs/heads/' || repositories.default_branch
+             ORDER BY runs.id DESC LIMIT 1";
         self.fetch_optional(FETCH, args![webhook]).await?.map_or(Ok(None), |row| row.optional_text("spec"))
     }
 }

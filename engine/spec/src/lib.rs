@@ -1,13 +1,24 @@
 //! From the text of a `webhook.yaml` to a validated [`Spec`], and from there to a [`Plan`]: pure functions, all problems at once.
 //! Everything here is deterministic: the same text and the same tree give the same plan with the same digest.
 
+mod explain;
+mod expression;
 mod model;
+mod parse;
 mod plan;
+mod planner;
+mod preset;
 mod problem;
+mod reader;
+mod tree;
+
+pub use explain::explain;
 
 pub use model::{
     Api, Approvals, Approver, Check, ConfigEntry, ConfigKind, CopyEntry, Deliver, Doc, Environment, Gates, Handler, HttpCheck, Image,
     Operation, Pipeline, PipelineConcurrency, Promote, RateLimit, Retry, Scale, Service, Spec, Stage, Trigger, Verify, Window,
 };
+pub use parse::parse;
 pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
+pub use planner::plan;
 pub use problem::{Problem, Problems};

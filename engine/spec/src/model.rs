@@ -49,7 +49,7 @@ impl Spec {
 
     /// The environment that the deploy stage promotes into.
     pub fn first_environment(&self) -> Option<&Environment> {
-        self.environments.first()
+        self.environments.iter().find(|environment| environment.after.is_empty()).or(self.environments.first())
     }
 
     /// The environments that come right after `name`.

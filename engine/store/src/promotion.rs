@@ -1,7 +1,7 @@
 //! Promotions: at most one open per release and environment; written only from the status the writer knows.
 
 use hookwright_core::status::PromotionStatus;
-use hookwright_core::{EnvironmentName, Promotion, PromotionId, WebhookName};
+use hookwright_core::{EnvironmentName, Promotion, PromotionId, ReleaseId, WebhookName};
 
 use crate::sql::{Row, args, json_text};
 use crate::{Result, Store, Tx};
@@ -77,6 +77,18 @@ impl Store {
     pub async fn promotion_fetch(&self, id: PromotionId) -> Result<Option<Promotion>> {
         const FETCH: &str = concat!("SELECT ", columns!(), " FROM promotions WHERE id = $1");
         self.fetch_optional(FETCH, args![id]).await?.map(|row| read(&row)).transpose()
+    }
+
+    /// The open promotion of a release into an environment.
+    pub async fn promotion_open_in(
+        &self, tx: &mut Tx, webhook: &WebhookName, environment: &EnvironmentName, release: &ReleaseId,
+    ) -> Result<Option<Promotion>> {
+        const OPEN: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM promotions WHERE webhook = $1 AND environment = $2 AND release_id = $3 AND status IN ('waiting', 'deploying')"
+        );
+        tx.fetch_optional(OPEN, args![webhook, environment, release]).await?.map(|row| read(&row)).transpose()
     }
 
     /// Promotions, newest first.

@@ -1,0 +1,38 @@
+//! What a handler is configured with in an environment: defaults of the spec, then the environment's own values, then secrets.
+//! Values of secrets are read only when a deployment is applied; gates and snapshots know their names alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hookwright_core::{ConfigName, EnvironmentName};
+use hookwright_spec::Spec;
+
+/// The settings that are no secrets, as the handler gets them.
+pub(crate) fn resolve(spec: &Spec, environment: &EnvironmentName) -> BTreeMap<ConfigName, String> {
+    let own = spec.environment(environment).map(|environment| &environment.config);
+    let plain = spec.config.iter().filter(|(_, entry)| !entry.secret);
+    plain
+        .filter_map(|(name, entry)| {
+            let value = own.and_then(|own| own.get(name)).or(entry.default.as_ref())?;
+            Some((name.clone(), value.clone()))
+        })
+        .collect()
+}
+
+/// A required setting without a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Missing {
+    /// Which.
+    pub(crate) name: ConfigName,
+    /// Whether it is a secret.
+    pub(crate) secret: bool,
+}
+
+/// Every required setting that has no value; `secrets` are the names that are set.
+pub(crate) fn missing(spec: &Spec, environment: &EnvironmentName, secrets: &BTreeSet<ConfigName>) -> Vec<Missing> {
+    let values = resolve(spec, environment);
+    let required = spec.config.iter().filter(|(_, entry)| entry.required);
+    required
+        .filter(|(name, entry)| if entry.secret { !secrets.contains(*name) } else { !values.contains_key(*name) })
+        .map(|(name, entry)| Missing { name: name.clone(), secret: entry.secret })
+        .collect()
+}

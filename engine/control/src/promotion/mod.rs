@@ -1,0 +1,72 @@
+//! Promotions: opened by runs, by success in the environment before and by people; decided by the gates, again whenever something changes.
+//! Invariant: a deployment and the promotion's move to `deploying` are one transaction.
+
+mod action;
+mod judge;
+
+use hookwright_core::port::{Notifier, Topic};
+use hookwright_core::status::PromotionStatus;
+use hookwright_core::{EnvironmentName, Origin, Promotion, PromotionId, Release};
+use hookwright_spec::Spec;
+use hookwright_store::Tx;
+use tracing::warn;
+
+use crate::{Deps, Error, Result, Tasks};
+
+/// More promotions than are ever looked at together.
+pub(crate) const OPEN_LIMIT: u32 = 10_000;
+
+/// Evaluates open promotions until the engine shuts down.
+pub(crate) async fn run(deps: Deps, tasks: Tasks) {
+    while !tasks.stopping().is_cancelled() {
+        if let Err(error) = judge::pass(&deps).await {
+            warn!(error = &error as &dyn std::error::Error, "promotions could not be looked at; trying again");
+        }
+        tokio::select! {
+            () = deps.wakes.wait(Topic::Promotion, deps.settings.tick) => {}
+            () = tasks.stopping().cancelled() => {}
+        }
+    }
+}
+
+/// Opens a promotion of `release`; the caller knows that none is open for it there.
+pub(crate) async fn open_in(
+    deps: &Deps, tx: &mut Tx, release: &Release, environment: &EnvironmentName, origin: Origin,
+) -> Result<Promotion> {
+    let promotion = Promotion {
+        id: PromotionId::new(&*deps.ids),
+        webhook: release.webhook.clone(),
+        environment: environment.clone(),
+        release: release.id.clone(),
+        origin,
+        status: PromotionStatus::Waiting,
+        status_reason: None,
+        verdicts: Vec::new(),
+        deployment: None,
+        created_at: deps.clock.now(),
+        ended_at: None,
+    };
+    deps.store.promotion_add_in(tx, &promotion).await?;
+    Ok(promotion)
+}
+
+/// Ends a promotion if it still stands where `promotion` says; whether it did. The caller commits and wakes.
+pub(crate) async fn end_in(deps: &Deps, tx: &mut Tx, promotion: &Promotion, status: PromotionStatus, reason: String) -> Result<bool> {
+    let mut ended = promotion.clone();
+    ended.status = promotion.status.to(status)?;
+    ended.status_reason = Some(reason);
+    ended.ended_at = Some(deps.clock.now());
+    Ok(deps.store.promotion_update_in(tx, promotion.status, &ended).await?)
+}
+
+/// Wakes everybody whom a promotion's end concerns.
+pub(crate) fn wake_all(deps: &Deps) {
+    for topic in [Topic::Promotion, Topic::Reconcile, Topic::Scheduler] {
+        deps.wakes.wake(topic);
+    }
+}
+
+/// The spec that a release was built with.
+pub(crate) fn spec_of(release: &Release) -> Result<Spec> {
+    serde_json::from_str(&release.spec).map_err(|cause| Error::internal(format!("read the spec of {}", release.id), cause))
+}

@@ -1,0 +1,63 @@
+//! Makes what runs equal to what is wanted: applies, watches, switches the route, drains and retires. Level-triggered: every look
+//! starts from the store and asks the runtime; nothing is remembered between two looks but when a drain began.
+
+mod step;
+
+use std::collections::{HashMap, HashSet};
+
+use hookwright_core::port::Topic;
+use hookwright_core::status::DeploymentStatus;
+use hookwright_core::{DeploymentId, Timestamp};
+use tracing::warn;
+
+use crate::{Deps, Result, Tasks};
+
+/// Fills the route table from live deployments; called before the daemon is ready.
+pub(crate) async fn fill_routes(deps: &Deps) -> Result<()> {
+    for deployment in deps.store.deployment_list_active().await? {
+        if deployment.status == DeploymentStatus::Live {
+            step::route(deps, &deployment).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reconciles until the engine shuts down.
+pub(crate) async fn run(deps: Deps, tasks: Tasks) {
+    let mut state = State::default();
+    while !tasks.stopping().is_cancelled() {
+        if let Err(error) = pass(&deps, &mut state).await {
+            warn!(error = &error as &dyn std::error::Error, "deployments could not be looked at; trying again");
+        }
+        tokio::select! {
+            () = deps.wakes.wait(Topic::Reconcile, deps.settings.tick) => {}
+            () = tasks.stopping().cancelled() => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Applied since this process started: the others are applied once more, which adopts them.
+    applied: HashSet<DeploymentId>,
+    /// Since when the route has left a deployment, as far as this process knows.
+    draining: HashMap<DeploymentId, Timestamp>,
+}
+
+async fn pass(deps: &Deps, state: &mut State) -> Result<()> {
+    let active = deps.store.deployment_list_active().await?;
+    for deployment in &active {
+        if let Err(error) = step::step(deps, state, deployment).await {
+            warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "a deployment could not be reconciled; trying again");
+        }
+    }
+    let wanted: HashSet<DeploymentId> = active.iter().map(|deployment| deployment.id).collect();
+    for id in deps.runtime.list().await? {
+        // Read again: it may have been created after the look at the store.
+        let status = deps.store.deployment_fetch(id).await?.map(|deployment| deployment.status);
+        if !wanted.contains(&id) && status.is_none_or(DeploymentStatus::is_end) {
+            deps.runtime.retire(&id, deps.settings.stop_grace).await?;
+        }
+    }
+    Ok(())
+}

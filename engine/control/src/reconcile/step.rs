@@ -1,0 +1,169 @@
+//! One step of one deployment.
+
+use hookwright_core::port::{Access, DeploymentSpec, Notifier, Observed, RouteTarget, Topic};
+use hookwright_core::status::{DeploymentStatus, PromotionStatus};
+use hookwright_core::{Blame, Deployment, InstanceState, Origin, Promotion};
+use hookwright_spec::Spec;
+use std::time::Duration;
+use tracing::info;
+
+use super::State;
+use crate::promotion::{end_in, open_in, spec_of, wake_all};
+use crate::{Deps, Error, Result};
+
+/// The longest wait for a handler's answer to begin.
+const RESPONSE: Duration = Duration::from_secs(60);
+
+pub(super) async fn step(deps: &Deps, state: &mut State, deployment: &Deployment) -> Result<()> {
+    if deployment.status == DeploymentStatus::Draining {
+        return drain(deps, state, deployment).await;
+    }
+    if !state.applied.contains(&deployment.id) {
+        let wanted = wanted(deps, deployment).await?;
+        match deps.runtime.apply(&wanted).await {
+            Ok(()) => {}
+            Err(error) if error.blame == Blame::Failed && deployment.status != DeploymentStatus::Live => {
+                return fail(deps, deployment, error.message).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        state.applied.insert(deployment.id);
+    }
+    match deployment.status {
+        DeploymentStatus::Pending => {
+            let mut tx = deps.store.begin().await?;
+            let starting = Deployment { status: deployment.status.to(DeploymentStatus::Starting)?, ..deployment.clone() };
+            deps.store.deployment_update_in(&mut tx, deployment.status, &starting).await?;
+            tx.commit("deployment.starting").await?;
+            deps.wakes.wake(Topic::Reconcile);
+            Ok(())
+        }
+        DeploymentStatus::Starting => {
+            let observed = deps.runtime.observe(&deployment.id).await?.unwrap_or_default();
+            if let Some(reason) = observed.given_up {
+                return fail(deps, deployment, reason).await;
+            }
+            let ready = observed.instances.iter().filter(|instance| instance.state == InstanceState::Ready).count();
+            if ready >= deployment.instances as usize { go_live(deps, deployment).await } else { Ok(()) }
+        }
+        _ => route(deps, deployment).await,
+    }
+}
+
+async fn spec(deps: &Deps, deployment: &Deployment) -> Result<(hookwright_core::Release, Spec)> {
+    let missing = || Error::NotFound(format!("the release {} is gone", deployment.release));
+    let release = deps.store.release_fetch(&deployment.release).await?.ok_or_else(missing)?;
+    let spec = spec_of(&release)?;
+    Ok((release, spec))
+}
+
+async fn wanted(deps: &Deps, deployment: &Deployment) -> Result<DeploymentSpec> {
+    let (release, spec) = spec(deps, deployment).await?;
+    let secrets = deps.store.secret_values(&deployment.webhook, &deployment.environment).await?;
+    let declared = secrets.into_iter().filter(|(name, _)| spec.config.get(name).is_some_and(|entry| entry.secret));
+    let own = [
+        ("HOOKWRIGHT_WEBHOOK", deployment.webhook.to_string()),
+        ("HOOKWRIGHT_ENVIRONMENT", deployment.environment.to_string()),
+        ("HOOKWRIGHT_RELEASE", deployment.release.to_string()),
+        ("HOOKWRIGHT_COMMIT", release.commit.to_string()),
+    ];
+    let config = deployment.config.iter().map(|(name, value)| (name.to_string(), value.clone()));
+    Ok(DeploymentSpec {
+        id: deployment.id,
+        webhook: deployment.webhook.clone(),
+        environment: deployment.environment.clone(),
+        image: deployment.image,
+        command: Some(spec.handler.command).filter(|command| !command.is_empty()),
+        environment_variables: config.chain(own.map(|(name, value)| (name.to_owned(), value))).collect(),
+        secrets: declared.map(|(name, value)| (name.to_string(), value)).collect(),
+        port: spec.handler.port,
+        health: spec.handler.health,
+        resources: spec.handler.resources,
+        instances: deployment.instances,
+    })
+}
+
+/// Sends the route to the ready instances of a live deployment; without one it says why.
+pub(super) async fn route(deps: &Deps, deployment: &Deployment) -> Result<()> {
+    let observed: Observed = deps.runtime.observe(&deployment.id).await?.unwrap_or_default();
+    let (_, spec) = spec(deps, deployment).await?;
+    let ready = observed.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
+    let reason = observed.given_up.or_else(|| observed.instances.iter().find_map(|instance| instance.reason.clone()));
+    let target = RouteTarget {
+        deployment: deployment.id,
+        generation: deployment.generation,
+        backends: ready.filter_map(|instance| instance.address).collect(),
+        unavailable_reason: Some(reason.unwrap_or_else(|| "no instance is ready; they are being started again".to_owned())),
+        access: if spec.api.security.is_empty() { Access::Open } else { Access::DaemonToken },
+        response_timeout: RESPONSE,
+    };
+    deps.routes.set(&deployment.webhook, &deployment.environment, target);
+    Ok(())
+}
+
+async fn promotion(deps: &Deps, deployment: &Deployment) -> Result<Promotion> {
+    let missing = || Error::NotFound(format!("the promotion {} is gone", deployment.promotion));
+    deps.store.promotion_fetch(deployment.promotion).await?.ok_or_else(missing)
+}
+
+async fn go_live(deps: &Deps, deployment: &Deployment) -> Result<()> {
+    let promotion = promotion(deps, deployment).await?;
+    let (release, spec) = spec(deps, deployment).await?;
+    let previous = deps.store.deployment_current(&deployment.webhook, &deployment.environment).await?;
+    let mut live = Deployment { status: deployment.status.to(DeploymentStatus::Live)?, ..deployment.clone() };
+    live.live_at = Some(deps.clock.now());
+    let mut tx = deps.store.begin().await?;
+    if !deps.store.deployment_update_in(&mut tx, deployment.status, &live).await? {
+        return Ok(());
+    }
+    if let Some(previous) = previous {
+        let draining = Deployment { status: previous.status.to(DeploymentStatus::Draining)?, ..previous.clone() };
+        deps.store.deployment_update_in(&mut tx, previous.status, &draining).await?;
+    }
+    end_in(deps, &mut tx, &promotion, PromotionStatus::Succeeded, format!("{} answers", release.id)).await?;
+    if !matches!(promotion.origin, Origin::Rollback { .. } | Origin::Reconfigure { .. }) {
+        deps.store.hold_clear_in(&mut tx, &deployment.webhook, &deployment.environment).await?;
+        for next in spec.environments_after(&deployment.environment) {
+            if deps.store.promotion_open_in(&mut tx, &release.webhook, &next.name, &release.id).await?.is_none() {
+                open_in(deps, &mut tx, &release, &next.name, Origin::Automation).await?;
+            }
+        }
+    }
+    tx.commit("deployment.live").await?;
+    route(deps, &live).await?;
+    info!(deployment.id = %live.id, "{} of `{}` is live in `{}`", release.id, live.webhook, live.environment);
+    wake_all(deps);
+    Ok(())
+}
+
+async fn fail(deps: &Deps, deployment: &Deployment, reason: String) -> Result<()> {
+    let promotion = promotion(deps, deployment).await?;
+    let mut failed = Deployment { status: deployment.status.to(DeploymentStatus::Failed)?, ..deployment.clone() };
+    failed.status_reason = Some(reason.clone());
+    failed.ended_at = Some(deps.clock.now());
+    let mut tx = deps.store.begin().await?;
+    deps.store.deployment_update_in(&mut tx, deployment.status, &failed).await?;
+    end_in(deps, &mut tx, &promotion, PromotionStatus::Failed, reason).await?;
+    tx.commit("deployment.failed").await?;
+    wake_all(deps);
+    Ok(())
+}
+
+async fn drain(deps: &Deps, state: &mut State, deployment: &Deployment) -> Result<()> {
+    let now = deps.clock.now();
+    let since = *state.draining.entry(deployment.id).or_insert(now);
+    if deps.routes.in_flight(&deployment.id) > 0 && now.since(since) < deps.settings.drain {
+        return Ok(());
+    }
+    if !deps.runtime.retire(&deployment.id, deps.settings.stop_grace).await? {
+        return Ok(());
+    }
+    let mut retired = Deployment { status: deployment.status.to(DeploymentStatus::Retired)?, ..deployment.clone() };
+    retired.ended_at = Some(now);
+    let mut tx = deps.store.begin().await?;
+    deps.store.deployment_update_in(&mut tx, deployment.status, &retired).await?;
+    tx.commit("deployment.retired").await?;
+    state.draining.remove(&deployment.id);
+    state.applied.remove(&deployment.id);
+    Ok(())
+}

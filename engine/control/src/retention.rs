@@ -28,7 +28,9 @@ pub(crate) async fn run(deps: Deps, tasks: Tasks) {
 
 async fn pass(deps: &Deps) -> Result<()> {
     let now = deps.clock.now().as_millis();
-    let before = |age: std::time::Duration| hookwright_core::Timestamp::from_millis(now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(now));
+    let before = |age: std::time::Duration| {
+        hookwright_core::Timestamp::from_millis(now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(now))
+    };
     loop {
         let old = deps.store.run_list_expired(before(deps.settings.keep_runs), KEPT_RUNS, BATCH).await?;
         if old.is_empty() {

@@ -199,7 +199,12 @@ impl Store {
     }
 
     /// The commit of the webhook's last run on the ref that succeeded.
-    pub async fn run_last_success(&self, webhook: &WebhookName, repository: RepositoryId, reference: &RefName) -> Result<Option<CommitSha>> {
+    pub async fn run_last_success(
+        &self,
+        webhook: &WebhookName,
+        repository: RepositoryId,
+        reference: &RefName,
+    ) -> Result<Option<CommitSha>> {
         let row = self.fetch_optional(RUN_LAST_SUCCESS, args![webhook, reference, repository]).await?;
         row.map(|row| row.parse("commit_sha")).transpose()
     }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hookwright_core::port::{Location, Notifier, Tip, Topic};
 use hookwright_core::{
-    Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
+    Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId, RunReason,
+    WebhookName,
 };
 use hookwright_store::{NewAudit, Tx, WebhookSpec};
 use tracing::info;
@@ -133,7 +134,12 @@ pub(crate) async fn audit_in(tx: &mut Tx, actor: &Actor, action: &str, webhook: 
 
 /// Stores what a survey found and creates its runs.
 async fn record_in(
-    deps: &Deps, tx: &mut Tx, repository: &Repository, survey: &Survey, is_default: bool, reason: RunReason,
+    deps: &Deps,
+    tx: &mut Tx,
+    repository: &Repository,
+    survey: &Survey,
+    is_default: bool,
+    reason: RunReason,
 ) -> Result<Vec<RunId>> {
     let mut created = Vec::new();
     for found in &survey.found {
@@ -149,7 +155,13 @@ async fn record_in(
                     }
                     let Some(plan) = plan else { continue };
                     let planned = plan.as_ref().map(|plan| (spec.as_ref(), plan)).map_err(Clone::clone);
-                    NewRun { webhook: spec.name.clone(), revision: &survey.revision, reason: reason.clone(), planned, reuse: HashMap::new() }
+                    NewRun {
+                        webhook: spec.name.clone(),
+                        revision: &survey.revision,
+                        reason: reason.clone(),
+                        planned,
+                        reuse: HashMap::new(),
+                    }
                 } else {
                     let problem = format!("{file}: the name `{}` belongs to another repository; choose another `name:`", spec.name);
                     refused(repository, survey, &reason, problem)?
@@ -178,7 +190,11 @@ fn refused<'a>(repository: &Repository, survey: &'a Survey, reason: &RunReason, 
 }
 
 async fn revise(
-    deps: &Deps, place: &Location, tip: &Tip, previous: Option<hookwright_core::CommitSha>, actor: Option<&str>,
+    deps: &Deps,
+    place: &Location,
+    tip: &Tip,
+    previous: Option<hookwright_core::CommitSha>,
+    actor: Option<&str>,
 ) -> Result<Revision> {
     deps.revisions.fetch(place, tip).await?;
     Ok(Revision {

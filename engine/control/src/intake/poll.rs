@@ -40,9 +40,16 @@ async fn pass(deps: &Deps, looks: &Looks, schedule: &mut HashMap<RepositoryId, N
     let repositories = deps.store.repository_list().await?;
     schedule.retain(|id, _| repositories.iter().any(|repository| repository.id == *id));
     let now = deps.clock.monotonic();
-    let due: Vec<&Repository> = repositories.iter().filter(|repository| schedule.get(&repository.id).is_none_or(|next| next.at <= now)).collect();
-    let looked: Vec<(&Repository, Result<bool>)> = stream::iter(due)
-        .map(|repository| async move { (repository, look(deps, looks, repository, None).await) })
+    let due: Vec<Repository> =
+        repositories.into_iter().filter(|repository| schedule.get(&repository.id).is_none_or(|next| next.at <= now)).collect();
+    let looked: Vec<(Repository, Result<bool>)> = stream::iter(due)
+        .map(|repository| {
+            let (deps, looks) = (deps.clone(), looks.clone());
+            async move {
+                let looked = look(&deps, &looks, &repository, None).await;
+                (repository, looked)
+            }
+        })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;

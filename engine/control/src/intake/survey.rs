@@ -30,7 +30,12 @@ pub(super) enum Found {
 
 /// Reads a revision. With `only`, that webhook alone is planned, whatever changed and wherever it is.
 pub(super) async fn survey(
-    deps: &Deps, place: &Location, repository: &Repository, revision: Revision, default_branch: Option<&str>, only: Option<&WebhookName>,
+    deps: &Deps,
+    place: &Location,
+    repository: &Repository,
+    revision: Revision,
+    default_branch: Option<&str>,
+    only: Option<&WebhookName>,
 ) -> Result<Survey> {
     let tree = match deps.revisions.tree(place, &revision.commit).await {
         Ok(tree) => tree,
@@ -169,7 +174,7 @@ impl One<'_> {
             default_branch: self.default_branch,
             presets: &BTreeMap::new(),
         };
-        hookwright_spec::plan(&request).map_err(|problems| problems.to_string())
+        hookwright_spec::plan(request).map_err(|problems| problems.to_string())
     }
 }
 

@@ -19,19 +19,14 @@ pub(crate) struct RunContext {
 
 impl RunContext {
     pub(crate) async fn read(deps: &Deps, record: RunRecord) -> Result<Self> {
-        let unreadable = |what: &str, cause: serde_json::Error| Error::Invalid(format!("its stored {what} cannot be read ({cause}); start it again"));
+        let unreadable =
+            |what: &str, cause: serde_json::Error| Error::Invalid(format!("its stored {what} cannot be read ({cause}); start it again"));
         let plan: Plan = serde_json::from_str(&record.plan).map_err(|cause| unreadable("plan", cause))?;
         let spec: Spec = serde_json::from_str(&record.spec).map_err(|cause| unreadable("spec", cause))?;
-        let revision = deps
-            .store
-            .revision_fetch(&record.run.revision)
-            .await?
-            .ok_or_else(|| Error::NotFound("its revision is gone".to_owned()))?;
-        let repository = deps
-            .store
-            .repository_fetch(&record.repository)
-            .await?
-            .ok_or_else(|| Error::NotFound("its repository is gone".to_owned()))?;
+        let revision =
+            deps.store.revision_fetch(&record.run.revision).await?.ok_or_else(|| Error::NotFound("its revision is gone".to_owned()))?;
+        let repository =
+            deps.store.repository_fetch(&record.repository).await?.ok_or_else(|| Error::NotFound("its repository is gone".to_owned()))?;
         let repository = location(&repository);
         Ok(Self { run: record.run, plan, spec, revision, repository })
     }

@@ -118,8 +118,10 @@ fn stages(deps: &Deps, run: RunId, plan: &Plan, reuse: &HashMap<StageName, Stage
             row
         }
     });
-    let left_out = plan.left_out.iter().enumerate().map(|(at, left)| {
-        record(plan.stages.len() + at, &left.stage, StageStatus::Skipped, Some(left.reason.clone()))
-    });
+    let left_out = plan
+        .left_out
+        .iter()
+        .enumerate()
+        .map(|(at, left)| record(plan.stages.len() + at, &left.stage, StageStatus::Skipped, Some(left.reason.clone())));
     planned.chain(left_out).collect()
 }

@@ -149,7 +149,11 @@ impl LiveRun {
             _ => {}
         }
         let row = self.latest[at].clone();
-        self.changes.stages.entry((at, attempt)).and_modify(|change| change.row = row.clone()).or_insert(StageChange { from: Some(from), row });
+        self.changes
+            .stages
+            .entry((at, attempt))
+            .and_modify(|change| change.row = row.clone())
+            .or_insert(StageChange { from: Some(from), row });
         if next == StageStatus::Leased && self.run.status == RunStatus::Queued {
             self.run_to(RunStatus::Running, now)?;
             self.run.started_at = Some(now);
@@ -163,7 +167,11 @@ impl LiveRun {
         let attempt = self.latest[at].stage_run.attempt;
         edit(&mut self.latest[at]);
         let row = self.latest[at].clone();
-        self.changes.stages.entry((at, attempt)).and_modify(|change| change.row = row.clone()).or_insert(StageChange { from: Some(from), row });
+        self.changes
+            .stages
+            .entry((at, attempt))
+            .and_modify(|change| change.row = row.clone())
+            .or_insert(StageChange { from: Some(from), row });
     }
 
     /// Ends a stage. A failed one is tried again while its spec allows and nobody stops the run.
@@ -266,9 +274,10 @@ impl LiveRun {
     }
 
     fn conclude(&mut self, now: Timestamp) -> Result<(), IllegalMove> {
-        let worst = [StageStatus::Errored, StageStatus::Failed, StageStatus::Canceled, StageStatus::Superseded].into_iter().find_map(|status| {
-            self.latest.iter().enumerate().find(|(at, record)| record.stage_run.status == status && !self.satisfied(*at))
-        });
+        let worst =
+            [StageStatus::Errored, StageStatus::Failed, StageStatus::Canceled, StageStatus::Superseded].into_iter().find_map(|status| {
+                self.latest.iter().enumerate().find(|(at, record)| record.stage_run.status == status && !self.satisfied(*at))
+            });
         let (status, reason) = match worst {
             None => (RunStatus::Succeeded, None),
             Some((_, record)) => {

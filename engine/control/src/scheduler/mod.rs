@@ -5,6 +5,8 @@
 
 mod live;
 mod recover;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -278,22 +280,19 @@ impl Scheduler {
 
     /// Asks about everything that runs by itself: jobs and promotions.
     async fn poll(&mut self) -> Result<()> {
-        let waiting: Vec<(StageRunId, RunId, Phase)> =
-            self.working.iter().map(|(id, working)| (*id, working.run, working.phase)).collect();
+        let waiting: Vec<(StageRunId, RunId, Phase)> = self.working.iter().map(|(id, working)| (*id, working.run, working.phase)).collect();
         for (id, run, phase) in waiting {
             let stop = self.runs.get(&run).and_then(|active| active.live.stop.clone());
             match phase {
-                Phase::Running { stopping } => {
-                    match self.deps.executor.poll(&id).await? {
-                        JobState::Ended(end) => self.ended(id, end)?,
-                        JobState::Unknown => self.lost(id)?,
-                        JobState::Running if stop.is_some() && !stopping => {
-                            self.deps.executor.stop(&id, self.deps.settings.stop_grace).await?;
-                            self.phase(id, Phase::Running { stopping: true });
-                        }
-                        JobState::Running => {}
+                Phase::Running { stopping } => match self.deps.executor.poll(&id).await? {
+                    JobState::Ended(end) => self.ended(id, end)?,
+                    JobState::Unknown => self.lost(id)?,
+                    JobState::Running if stop.is_some() && !stopping => {
+                        self.deps.executor.stop(&id, self.deps.settings.stop_grace).await?;
+                        self.phase(id, Phase::Running { stopping: true });
                     }
-                }
+                    JobState::Running => {}
+                },
                 Phase::Held(promotion) => {
                     if let Some(stop) = stop.filter(|stop| stop.status == StageStatus::Canceled) {
                         self.working.remove(&id).map(|working| self.cancel_held(&working, &stop.reason)).transpose()?;
@@ -459,7 +458,10 @@ impl Scheduler {
             let line = (&active.live.run.webhook, active.context.reference());
             let head = !std::mem::replace(first.entry(line).or_insert(false), true);
             head && active.live.stop.is_none()
-                && active.live.stages().all(|(_, record)| matches!(record.stage_run.status, StageStatus::Waiting) || record.stage_run.status.is_end())
+                && active
+                    .live
+                    .stages()
+                    .all(|(_, record)| matches!(record.stage_run.status, StageStatus::Waiting) || record.stage_run.status.is_end())
         })
     }
 

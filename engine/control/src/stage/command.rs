@@ -24,7 +24,8 @@ impl Context {
         if let Some(cache_key) = cache_key
             && let Some(entry) = self.deps.store.cache_fetch(&cache_key).await?
         {
-            let from = self.deps.store.run_fetch(entry.run).await?.map_or_else(|| entry.run.to_string(), |run| format!("run {}", run.number));
+            let from =
+                self.deps.store.run_fetch(entry.run).await?.map_or_else(|| entry.run.to_string(), |run| format!("run {}", run.number));
             self.deps.executor.note(&self.id, &format!("nothing it depends on changed: outputs come from {from}")).await?;
             return Ok(Prepared::Hit { cache_key, entry });
         }
@@ -75,7 +76,9 @@ impl Context {
         let mut secrets = BTreeMap::new();
         for name in wanted {
             let value = values.get(name).ok_or_else(|| {
-                Error::Invalid(format!("the build secret `{name}` is not set; set it with `hookwright secret set {webhook} {BUILD} {name}`"))
+                Error::Invalid(format!(
+                    "the build secret `{name}` is not set; set it with `hookwright secret set {webhook} {BUILD} {name}`"
+                ))
             })?;
             secrets.insert(name.to_string(), value.clone());
         }

@@ -39,16 +39,16 @@ pub(crate) fn count(text: &str) -> Option<TestCounts> {
     loop {
         match reader.read_event().ok()? {
             Event::Start(element) => match name(&element) {
-                b"testcase" => case = Some(Ending::Passed),
-                b"testsuite" | b"testsuites" => is_report = true,
+                "testcase" => case = Some(Ending::Passed),
+                "testsuite" | "testsuites" => is_report = true,
                 other => mark(&mut case, other),
             },
             Event::Empty(element) => match name(&element) {
-                b"testcase" => counts = counts.plus(Ending::Passed.counts()),
-                b"testsuite" | b"testsuites" => is_report = true,
+                "testcase" => counts = counts.plus(Ending::Passed.counts()),
+                "testsuite" | "testsuites" => is_report = true,
                 other => mark(&mut case, other),
             },
-            Event::End(element) if element.local_name().as_ref() == b"testcase" => {
+            Event::End(element) if element.local_name().as_ref() == "testcase" => {
                 if let Some(ending) = case.take() {
                     counts = counts.plus(ending.counts());
                 }
@@ -80,15 +80,15 @@ impl Ending {
     }
 }
 
-fn name<'a>(element: &'a BytesStart<'_>) -> &'a [u8] {
+fn name<'a>(element: &'a BytesStart<'_>) -> &'a str {
     element.local_name().into_inner()
 }
 
-fn mark(case: &mut Option<Ending>, element: &[u8]) {
+fn mark(case: &mut Option<Ending>, element: &str) {
     let ending = match element {
-        b"skipped" => Ending::Skipped,
-        b"failure" => Ending::Failed,
-        b"error" => Ending::Broken,
+        "skipped" => Ending::Skipped,
+        "failure" => Ending::Failed,
+        "error" => Ending::Broken,
         _ => return,
     };
     if let Some(case) = case {

@@ -161,3 +161,10 @@ pub trait GitHost: Send + Sync + 'static {
     /// Removes a repository for good.
     async fn remove(&self, name: &RepositoryName) -> Result<(), PortError>;
 }
+
+/// Is told of every push that was taken, so that its revisions are seen at once.
+#[async_trait]
+pub trait PushSink: Send + Sync + 'static {
+    /// `user` pushed to `repository`; refs are final. Never fails: a lost word costs one slow tick.
+    async fn pushed(&self, repository: &RepositoryName, user: &str);
+}

@@ -1,7 +1,7 @@
 //! Making images.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
@@ -77,4 +77,14 @@ pub struct BuiltImage {
 pub trait ImageBuilder: Send + Sync + 'static {
     /// Builds and pushes.
     async fn build(&self, request: &ImageRequest) -> Result<BuiltImage, PortError>;
+}
+
+/// Hands images out to a runtime.
+///
+/// *Idempotency*: reading changes nothing. *Concurrency*: any. *After a crash* the folder may be half written: the caller unpacks aside and
+/// renames. *Failed*: the image is not in the registry, or a layer would write outside the folder. *Errored*: disk.
+#[async_trait]
+pub trait ImageSource: Send + Sync + 'static {
+    /// Unpacks all layers into the existing, empty folder `into`, and returns the image's settings.
+    async fn unpack(&self, image: &Digest, into: &Path) -> Result<ImageConfig, PortError>;
 }

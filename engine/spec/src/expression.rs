@@ -78,7 +78,8 @@ pub(crate) fn unknown_variables(text: &str, known: &[&str]) -> Vec<String> {
     let Ok(program) = compile(text) else { return Vec::new() };
     let references = program.references();
     let mut unknown: Vec<String> = references.variables().into_iter().filter(|name| !known.contains(name)).map(str::to_owned).collect();
-    unknown.retain(|name| !name.starts_with('@'));
+    // Loops bind their variable first: `list.exists(item, …)`.
+    unknown.retain(|name| !name.starts_with('@') && !text.contains(&format!("({name},")));
     unknown.sort();
     unknown
 }

@@ -10,6 +10,7 @@ mod planner;
 mod preset;
 mod problem;
 mod reader;
+mod schema;
 mod tree;
 
 pub use explain::explain;
@@ -22,3 +23,4 @@ pub use parse::parse;
 pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
 pub use planner::plan;
 pub use problem::{Problem, Problems};
+pub use schema::schema;

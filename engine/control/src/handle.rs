@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::intake::{self, Looks};
-use crate::{Deps, RunChanged, Tasks, retention, scheduler};
+use crate::{Deps, Result, RunChanged, Tasks, promotion, reconcile, retention, scheduler};
 
 /// The engine. Cloning it clones the handle; the loops end with [`shutdown`](Self::shutdown).
 #[derive(Clone)]
@@ -20,14 +20,20 @@ struct Inner {
 }
 
 impl Control {
-    /// Starts the loops.
-    pub fn start(deps: Deps) -> Self {
+    /// Fills the gateway's routes from the store, then starts the loops.
+    ///
+    /// # Errors
+    /// [`Error::Internal`](crate::Error::Internal) when the store cannot be read.
+    pub async fn start(deps: Deps) -> Result<Self> {
+        reconcile::fill_routes(&deps).await?;
         let tasks = Tasks::new();
         let looks = Looks::default();
         tasks.spawn("intake", intake::run(deps.clone(), looks.clone(), tasks.clone()));
         tasks.spawn("scheduler", scheduler::run(deps.clone(), tasks.clone()));
         tasks.spawn("retention", retention::run(deps.clone(), tasks.clone()));
-        Self { inner: Arc::new(Inner { deps, tasks, looks }) }
+        tasks.spawn("promotion", promotion::run(deps.clone(), tasks.clone()));
+        tasks.spawn("reconcile", reconcile::run(deps.clone(), tasks.clone()));
+        Ok(Self { inner: Arc::new(Inner { deps, tasks, looks }) })
     }
 
     /// Ends the loops and waits for them. Jobs and deployments run on under their supervisors.

@@ -1,11 +1,16 @@
 //! The engine proper: intake of revisions, the scheduler of runs, releases, promotions and the reconciling of deployments.
 //! It decides and writes decisions down; it touches no socket and no SQL text. Everything outside is behind the ports of `core`.
 
+mod config;
 mod deps;
 mod error;
+mod gate;
 mod handle;
 mod intake;
 mod logs;
+mod promotion;
+mod reconcile;
+mod release;
 mod retention;
 mod run;
 mod scheduler;

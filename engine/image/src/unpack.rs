@@ -13,7 +13,16 @@ use crate::{Registry, archive};
 
 #[async_trait]
 impl ImageSource for Registry {
-    async fn unpack(&self, image: &Digest, into: &Path) -> Result<ImageConfig, PortError> {
+    async fn settings(&self, image: &Digest) -> Result<ImageConfig, PortError> {
+        let (registry, image) = (self.clone(), *image);
+        aside(move || {
+            let manifest = registry.json(&image)?;
+            Ok(settings(&registry.json(&digest(&manifest["config"])?)?))
+        })
+        .await
+    }
+
+    async fn unpack(&self, image: &Digest, into: &Path) -> Result<(), PortError> {
         let (registry, image, into) = (self.clone(), *image, into.to_owned());
         aside(move || {
             let manifest = registry.json(&image)?;
@@ -22,7 +31,7 @@ impl ImageSource for Registry {
                 let file = std::fs::File::open(path).map_err(|error| disk("read a layer", error))?;
                 archive::unpack(std::io::BufReader::new(file), &into)?;
             }
-            Ok(settings(&registry.json(&digest(&manifest["config"])?)?))
+            Ok(())
         })
         .await
     }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use hookwright_core::port::{Executor, Isolation, Job, JobEnd, JobOutcome, JobState, Notifier, Topic};
 use hookwright_core::{Clock, LogChunk, LogCursor, LogStream, PortError, StageRunId};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::supervisor::{Exit, Order, Outcome, Record, Sandbox};
 use crate::{log_file, process};
@@ -43,12 +43,12 @@ pub struct ProcessExecutor {
     tools: Mutex<Tools>,
 }
 
-fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PortError {
+pub(crate) fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PortError {
     PortError::errored("the folder of the job cannot be used; check the disk of the data folder").because(error)
 }
 
 /// What a job gets of the daemon's environment: nothing but these.
-fn lent() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn lent() -> impl Iterator<Item = (String, String)> {
     ["PATH", "LANG"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
 }
 
@@ -67,7 +67,7 @@ impl ProcessExecutor {
         self.options.directory.join(id.to_string())
     }
 
-    fn state(folder: &Path) -> io::Result<JobState> {
+    pub(crate) fn state(folder: &Path) -> io::Result<JobState> {
         if !folder.join("started").exists() {
             return Ok(JobState::Unknown);
         }
@@ -95,6 +95,34 @@ impl ProcessExecutor {
         let seen = fs::metadata(folder.join("started"))?.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let at = hookwright_core::Timestamp::from_millis(i64::try_from(seen.as_millis()).unwrap_or(i64::MAX));
         Ok(JobState::Ended(JobEnd { outcome: JobOutcome::Lost, at }))
+    }
+}
+
+/// Starts a supervisor and hands it the order; returns once it has its process on record.
+pub(crate) async fn launch(binary: &Path, folder: &Path, order: &Order) -> Result<Child, PortError> {
+    let order = serde_json::to_vec(order).map_err(unusable)?;
+    let cannot = |error: io::Error| PortError::errored("the supervisor cannot be started").because(error);
+    let mut command = Command::new(binary);
+    command.arg("supervise").arg(folder).env_clear().envs(lent());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(cannot)?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(&order).await.map_err(cannot)?;
+    }
+    let mut word = String::new();
+    if let Some(output) = child.stdout.take() {
+        let mut reader = BufReader::new(output);
+        tokio::time::timeout(START, reader.read_line(&mut word)).await.map_err(|late| cannot(late.into()))?.map_err(cannot)?;
+    }
+    if word.is_empty() { Err(PortError::errored("the supervisor ended before it began")) } else { Ok(child) }
+}
+
+/// Asks a supervisor to end what it keeps; nothing happens when it has ended already.
+pub(crate) fn ask_to_stop(folder: &Path, grace: Duration) -> Result<(), PortError> {
+    match OpenOptions::new().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(folder.join("control")) {
+        Ok(mut control) => io::Write::write_all(&mut control, format!("stop {}\n", millis(grace)).as_bytes()).map_err(unusable),
+        // Nobody reads: the supervisor has just ended.
+        Err(_) => Ok(()),
     }
 }
 
@@ -139,30 +167,9 @@ impl Executor for ProcessExecutor {
             timeout_millis: Some(millis(job.timeout)),
             grace_millis: millis(GRACE),
             log_limit: job.log_limit,
-            sandbox: (job.isolation == Isolation::Sandbox).then_some(Sandbox { writable, network: job.network }),
+            sandbox: (job.isolation == Isolation::Sandbox).then_some(Sandbox { writable, readable: Vec::new(), network: job.network }),
         };
-        let order = serde_json::to_vec(&order).map_err(unusable)?;
-        let cannot = |error: io::Error| PortError::errored("the supervisor of the job cannot be started").because(error);
-        let mut child = Command::new(&self.options.binary)
-            .arg("supervise")
-            .arg(&folder)
-            .env_clear()
-            .envs(lent())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(cannot)?;
-        if let Some(mut input) = child.stdin.take() {
-            input.write_all(&order).await.map_err(cannot)?;
-        }
-        let mut word = String::new();
-        if let Some(output) = child.stdout.take() {
-            tokio::time::timeout(START, BufReader::new(output).read_line(&mut word))
-                .await
-                .map_err(|late| cannot(late.into()))?
-                .map_err(cannot)?;
-        }
+        let mut child = launch(&self.options.binary, &folder, &order).await?;
         let notifier = Arc::clone(&self.options.notifier);
         tokio::spawn(async move {
             if let Err(error) = child.wait().await {
@@ -170,7 +177,7 @@ impl Executor for ProcessExecutor {
             }
             notifier.wake(Topic::Scheduler);
         });
-        if word.is_empty() { Err(PortError::errored("the supervisor of the job ended before it began")) } else { Ok(()) }
+        Ok(())
     }
 
     async fn poll(&self, id: &StageRunId) -> Result<JobState, PortError> {
@@ -182,12 +189,7 @@ impl Executor for ProcessExecutor {
         if Self::state(&folder).map_err(unusable)? != JobState::Running {
             return Ok(());
         }
-        let control = OpenOptions::new().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(folder.join("control"));
-        match control {
-            Ok(mut control) => io::Write::write_all(&mut control, format!("stop {}\n", millis(grace)).as_bytes()).map_err(unusable),
-            // Nobody reads: the supervisor has just ended.
-            Err(_) => Ok(()),
-        }
+        ask_to_stop(&folder, grace)
     }
 
     async fn logs(&self, id: &StageRunId, from: LogCursor) -> Result<LogChunk, PortError> {

@@ -2,9 +2,13 @@
 //! No secret is written to disk: orders travel over the supervisor's standard input.
 
 mod executor;
+mod instance;
 mod log_file;
 mod mask;
+mod probe;
 mod process;
+mod process_runtime;
 pub mod supervisor;
 
 pub use executor::{ExecutorOptions, ProcessExecutor};
+pub use process_runtime::{ProcessRuntime, RuntimeOptions};

@@ -83,3 +83,33 @@ pub(crate) fn kill_orphans(supervisor: i32, child: i32, child_start: u64) {
         }
     }
 }
+
+/// The TCP ports that the child recorded in a supervisor's folder, or anything it started, listens on; sorted.
+pub(crate) fn listening(folder: &std::path::Path) -> Vec<u16> {
+    let record = fs::read(folder.join("record.json")).ok().and_then(|text| serde_json::from_slice::<crate::supervisor::Record>(&text).ok());
+    let Some(record) = record else { return Vec::new() };
+    let sockets: std::collections::BTreeSet<String> = descendants(record.supervisor).into_iter().flat_map(sockets).collect();
+    let mut ports: Vec<u16> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .into_iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| table.lines().skip(1).filter_map(|line| listener(line, &sockets)).collect::<Vec<_>>())
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// The port of a line of `/proc/net/tcp`, when it is a listening socket (state `0A`) among `sockets`.
+fn listener(line: &str, sockets: &std::collections::BTreeSet<String>) -> Option<u16> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let listens = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
+    let port = fields.get(1)?.rsplit(':').next()?;
+    listens.then(|| u16::from_str_radix(port, 16).ok()).flatten()
+}
+
+/// The inodes of a process's sockets.
+fn sockets(pid: i32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned));
+    targets.filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect()
+}

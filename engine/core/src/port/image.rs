@@ -85,6 +85,9 @@ pub trait ImageBuilder: Send + Sync + 'static {
 /// renames. *Failed*: the image is not in the registry, or a layer would write outside the folder. *Errored*: disk.
 #[async_trait]
 pub trait ImageSource: Send + Sync + 'static {
-    /// Unpacks all layers into the existing, empty folder `into`, and returns the image's settings.
-    async fn unpack(&self, image: &Digest, into: &Path) -> Result<ImageConfig, PortError>;
+    /// The image's settings.
+    async fn settings(&self, image: &Digest) -> Result<ImageConfig, PortError>;
+
+    /// Unpacks all layers into the existing, empty folder `into`.
+    async fn unpack(&self, image: &Digest, into: &Path) -> Result<(), PortError>;
 }

@@ -22,6 +22,9 @@ pub(crate) struct Order {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Sandbox {
     pub(crate) writable: Vec<PathBuf>,
+    /// Shown read-only at the same place.
+    #[serde(default)]
+    pub(crate) readable: Vec<PathBuf>,
     pub(crate) network: bool,
 }
 

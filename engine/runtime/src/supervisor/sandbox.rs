@@ -42,6 +42,10 @@ pub(super) fn wrap(order: &Order, sandbox: &Sandbox) -> Option<Vec<String>> {
         let root = root.to_string_lossy();
         add(&["--ro-bind-try", &root, &root]);
     }
+    for folder in &sandbox.readable {
+        let folder = folder.to_string_lossy();
+        add(&["--ro-bind", &folder, &folder]);
+    }
     for folder in &sandbox.writable {
         let folder = folder.to_string_lossy();
         add(&["--bind", &folder, &folder]);

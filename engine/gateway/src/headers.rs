@@ -1,0 +1,147 @@
+//! Which headers pass between a client and a handler (RFC 9110, section 7.6.1; RFC 7239).
+
+use hookwright_store::TOKEN_PREFIX;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::presented_token;
+
+/// Cookies whose names begin so are the daemon's.
+const OWN_COOKIE: &str = "hookwright_";
+
+/// What handlers on the daemon's own origin may not do: act as this origin.
+const SANDBOX: &str = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts";
+
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Headers that only we may set.
+const OURS: [&str; 7] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-request-id", "keep-alive"];
+
+/// Removes what belongs to the connection, and returns the protocol an upgrade asks for.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let upgrade = named.contains(&header::UPGRADE).then(|| headers.get(header::UPGRADE).cloned()).flatten();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+    upgrade
+}
+
+/// Makes a request's headers fit for a handler.
+pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: &str, prefix: &str) -> Option<HeaderValue> {
+    let upgrade = strip_hop_by_hop(headers);
+    if presented_token(headers).is_some_and(|token| token.starts_with(TOKEN_PREFIX)) {
+        headers.remove(header::AUTHORIZATION);
+    }
+    keep_cookies(headers);
+    for name in OURS {
+        headers.remove(name);
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+    let quoted_peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
+    let own = [
+        ("forwarded", format!("for={quoted_peer};host=\"{host}\";proto=http")),
+        ("x-forwarded-prefix", prefix.to_owned()),
+        ("x-request-id", request_id.to_owned()),
+    ];
+    for (name, value) in own {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    upgrade
+}
+
+/// Makes an answer's headers fit for a client.
+pub(crate) fn towards_client(headers: &mut HeaderMap, request_id: &str, sandbox: bool) -> Option<HeaderValue> {
+    let upgrade = strip_hop_by_hop(headers);
+    let kept: Vec<HeaderValue> = headers
+        .get_all(header::SET_COOKIE)
+        .iter()
+        .filter(|value| !value.as_bytes().trim_ascii_start().starts_with(OWN_COOKIE.as_bytes()))
+        .cloned()
+        .collect();
+    headers.remove(header::SET_COOKIE);
+    for value in kept {
+        headers.append(header::SET_COOKIE, value);
+    }
+    if sandbox {
+        headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
+    }
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", value);
+    }
+    upgrade
+}
+
+fn keep_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<String> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .map(|cookie| cookie.trim().to_owned())
+        .filter(|cookie| !cookie.is_empty() && !cookie.starts_with(OWN_COOKIE))
+        .collect();
+    headers.remove(header::COOKIE);
+    if let (false, Ok(value)) = (cookies.is_empty(), HeaderValue::from_str(&cookies.join("; "))) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_daemons_tokens_and_cookies_do_not_reach_a_handler() {
+        let mut sent = headers(&[("authorization", "Bearer hw_abc"), ("cookie", "a=1; hookwright_session=x"), ("x-forwarded-for", "1.2.3.4")]);
+        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        assert!(!sent.contains_key("authorization"));
+        assert_eq!(sent["cookie"], "a=1");
+        assert!(!sent.contains_key("x-forwarded-for"));
+    }
+
+    #[test]
+    fn a_handlers_own_authorization_passes() {
+        let mut sent = headers(&[("authorization", "Bearer theirs")]);
+        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        assert_eq!(sent["authorization"], "Bearer theirs");
+    }
+
+    #[test]
+    fn headers_that_the_connection_header_names_are_dropped_but_ours_stay() {
+        let mut sent = headers(&[("connection", "x-secret, x-request-id"), ("x-secret", "1")]);
+        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        assert!(!sent.contains_key("x-secret"));
+        assert_eq!(sent["x-request-id"], "id");
+    }
+
+    #[test]
+    fn a_handler_cannot_set_the_daemons_cookies() {
+        let mut answered = headers(&[("set-cookie", " hookwright_session=evil")]);
+        towards_client(&mut answered, "id", true);
+        assert!(!answered.contains_key("set-cookie"));
+        assert!(answered["content-security-policy"].to_str().is_ok_and(|policy| policy.starts_with("sandbox")));
+    }
+}

@@ -1,1 +1,39 @@
-//! cli
+//! The binary: arguments, configuration, wiring and commands. The only crate that reads the environment, arguments and clock.
+
+mod arguments;
+mod client;
+mod command;
+mod configuration;
+mod examples;
+mod exit;
+mod output;
+mod server;
+mod system;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Runs what the arguments ask for.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args();
+    // A supervisor starts for every job: nothing is set up before it.
+    if words.nth(1).as_deref() == Some("supervise") {
+        return hookwright_runtime::supervisor::main(words);
+    }
+    // A provider that is installed already is as good as ours.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let arguments = arguments::Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    match runtime.block_on(command::run(arguments)) {
+        Ok(code) => code,
+        Err(error) => exit::report(&error),
+    }
+}

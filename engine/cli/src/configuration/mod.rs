@@ -20,7 +20,6 @@ pub(crate) const FILE: &str = "hookwright.yaml";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Configuration {
     pub(crate) listen: SocketAddr,
-    pub(crate) address: String,
     pub(crate) data: PathBuf,
     pub(crate) database: String,
     pub(crate) log: String,

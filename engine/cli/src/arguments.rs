@@ -1,0 +1,265 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// From git push to a webhook in production: one file, one binary.
+#[derive(Parser)]
+#[command(name = "hookwright", version, about, disable_help_subcommand = false)]
+pub(crate) struct Arguments {
+    /// Where the daemon is.
+    #[arg(long, global = true, env = "HOOKWRIGHT_SERVER", default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// A webhook in an environment, and which release.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// The webhook.
+    pub(crate) webhook: String,
+    /// The environment.
+    pub(crate) environment: String,
+    /// The release; left out: the one that waits, or the one before for a rollback.
+    pub(crate) release: Option<String>,
+}
+
+/// A decision about what waits.
+#[derive(Args)]
+pub(crate) struct Decide {
+    /// The webhook.
+    pub(crate) webhook: String,
+    /// The environment.
+    pub(crate) environment: String,
+    /// Why; kept in the history.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// The release, when more than one waits.
+    #[arg(long)]
+    pub(crate) release: Option<String>,
+}
+
+/// Whether machines read the answer.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is asked for.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon.
+    Serve {
+        /// Where everything is kept.
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Where to listen.
+        #[arg(long)]
+        listen: Option<std::net::SocketAddr>,
+        /// `postgres://…`; SQLite in the data folder when left out.
+        #[arg(long)]
+        database: Option<String>,
+        /// A settings file; `hookwright.yaml` of the working directory when left out.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// See the whole way on this machine, with the examples.
+    Demo {
+        /// Approve without asking.
+        #[arg(long)]
+        yes: bool,
+        /// End instead of serving on.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Write a first webhook.yaml for the files of a folder.
+    Init {
+        /// The folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Show every problem of a webhook.yaml.
+    Validate {
+        /// The file or its folder.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show the stages that a push would run, and which are left out and why.
+    Plan {
+        /// The file or its folder.
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// What runs where, and what waits for whom.
+    Status {
+        /// Only this webhook.
+        webhook: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// The newest runs.
+    Runs {
+        /// Only of this webhook.
+        webhook: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// The log of a run's stages, or of what is deployed.
+    Logs {
+        /// The run; with --deployment the webhook.
+        subject: String,
+        /// The stage; with --deployment the environment.
+        part: Option<String>,
+        /// Go on until the run ends.
+        #[arg(short, long)]
+        follow: bool,
+        /// WEBHOOK ENVIRONMENT instead of RUN STAGE.
+        #[arg(long)]
+        deployment: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Run a failed run again from its failed stage.
+    Retry {
+        /// The run.
+        run: String,
+    },
+    /// Stop a run.
+    Cancel {
+        /// The run.
+        run: String,
+    },
+    /// Promote a release into an environment; lifts a hold.
+    Promote(Place),
+    /// Say yes to what waits.
+    Approve(Decide),
+    /// Say no to what waits.
+    Reject(Decide),
+    /// Go on although a gate that cannot be evaluated blocks (admins, with a reason).
+    Override(Decide),
+    /// Go back to the release before, and hold the environment.
+    Rollback(Place),
+    /// What was built.
+    Releases {
+        /// Only of this webhook.
+        webhook: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Secrets: set, list the names, remove.
+    #[command(subcommand)]
+    Secret(Secret),
+    /// Repositories: list, watch a remote, remove.
+    #[command(subcommand)]
+    Repo(Repo),
+    /// Daemon tokens: create, list, revoke.
+    #[command(subcommand)]
+    Token(Token),
+    /// Print the JSON Schema of webhook.yaml.
+    Schema,
+    /// What this machine offers and what is missing.
+    Doctor {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// What is done with secrets.
+#[derive(Subcommand)]
+pub(crate) enum Secret {
+    /// Set one; the value comes from standard input.
+    Set {
+        /// The webhook.
+        webhook: String,
+        /// The environment; `build` for build secrets.
+        environment: String,
+        /// The name.
+        name: String,
+    },
+    /// The names that are set.
+    List {
+        /// The webhook.
+        webhook: String,
+        /// The environment.
+        environment: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Remove one.
+    Remove {
+        /// The webhook.
+        webhook: String,
+        /// The environment.
+        environment: String,
+        /// The name.
+        name: String,
+    },
+}
+
+/// What is done with repositories.
+#[derive(Subcommand)]
+pub(crate) enum Repo {
+    /// All repositories.
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Watch a remote, or create a hosted repository when no address is given.
+    Add {
+        /// Its name here.
+        name: String,
+        /// https://…, ssh://… or file:///…
+        url: Option<String>,
+    },
+    /// Forget one.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What is done with tokens.
+#[derive(Subcommand)]
+pub(crate) enum Token {
+    /// Make one; it is shown once.
+    Create {
+        /// Whose it is; distinct approvers have distinct users.
+        user: String,
+        /// viewer, developer, approver or admin.
+        #[arg(long, default_value = "developer")]
+        role: String,
+        /// Only for this webhook.
+        #[arg(long)]
+        webhook: Option<String>,
+        /// Only for this environment.
+        #[arg(long)]
+        environment: Option<String>,
+        /// A team of the user, such as acme/leads; may be repeated.
+        #[arg(long = "team")]
+        teams: Vec<String>,
+    },
+    /// All tokens, without themselves.
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Make one worthless.
+    Revoke {
+        /// Its id.
+        id: String,
+    },
+}

@@ -1,0 +1,139 @@
+//! `hookwright doctor`: what this machine offers, what is missing, and what to do about it.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use serde::Serialize;
+
+use crate::{exit, output};
+
+/// How a finding is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// Fine.
+    Ok,
+    /// Something is not offered; the rest works.
+    Missing,
+    /// The daemon cannot work.
+    Broken,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding {
+    /// What.
+    pub(crate) name: &'static str,
+    /// How it stands.
+    pub(crate) level: Level,
+    /// What was found, and what to do.
+    pub(crate) text: String,
+}
+
+/// Prints what was found; fails when the daemon could not work here.
+pub(crate) fn doctor(data: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let findings = examine(data);
+    if json {
+        output::json(&serde_json::to_value(&findings)?);
+    } else {
+        let level = |level| match level {
+            Level::Ok => "ok",
+            Level::Missing => "missing",
+            Level::Broken => "BROKEN",
+        };
+        let row = |finding: &Finding| vec![level(finding.level).to_owned(), finding.name.to_owned(), finding.text.clone()];
+        output::table(&["", "WHAT", "FOUND"], &findings.iter().map(row).collect::<Vec<_>>());
+    }
+    let broken = findings.iter().any(|finding| finding.level == Level::Broken);
+    Ok(if broken { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// A program and what it is for.
+struct Program {
+    name: &'static str,
+    version: &'static [&'static str],
+    required: bool,
+    purpose: &'static str,
+    advice: &'static str,
+}
+
+const PROGRAMS: &[Program] = &[
+    Program { name: "git", version: &["git", "--version"], required: true, purpose: "hosts and reads repositories", advice: "install git" },
+    Program {
+        name: "git http-backend",
+        version: &["git", "http-backend", "--version"],
+        required: true,
+        purpose: "serves pushes and clones",
+        advice: "install the complete git package",
+    },
+    Program {
+        name: "bubblewrap",
+        version: &["bwrap", "--version"],
+        required: false,
+        purpose: "keeps stages and handlers apart from this machine",
+        advice: "install bubblewrap; without it they run as plain processes",
+    },
+    Program { name: "python", version: &["python3", "--version"], required: false, purpose: "the preset python@1", advice: "install python3" },
+    Program { name: "node", version: &["node", "--version"], required: false, purpose: "the preset node@1", advice: "install nodejs and npm" },
+    Program { name: "rust", version: &["cargo", "--version"], required: false, purpose: "the preset rust@1", advice: "install Rust" },
+    Program { name: "go", version: &["go", "version"], required: false, purpose: "the preset go@1", advice: "install golang" },
+    Program { name: "maven", version: &["mvn", "--version"], required: false, purpose: "the preset java@1", advice: "install maven and a JDK" },
+];
+
+/// Everything that is looked at, in the order it is shown.
+pub(crate) fn examine(data: &Path) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = PROGRAMS.iter().map(program).collect();
+    findings.push(data_folder(data));
+    findings
+}
+
+fn program(program: &Program) -> Finding {
+    let level = if program.required { Level::Broken } else { Level::Missing };
+    let Some((command, arguments)) = program.version.split_first() else {
+        return Finding { name: program.name, level, text: String::new() };
+    };
+    match Command::new(command).args(arguments).output() {
+        // `git http-backend` knows no --version; that it starts is enough.
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let found = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+            let works = output.status.success() || (program.name == "git http-backend" && output.status.code() != Some(1));
+            if works {
+                let shown = if output.status.success() { found } else { "present" };
+                Finding { name: program.name, level: Level::Ok, text: format!("{shown}: {}", program.purpose) }
+            } else {
+                Finding { name: program.name, level, text: format!("does not start: {}; {}", program.purpose, program.advice) }
+            }
+        }
+        Err(_) => Finding { name: program.name, level, text: format!("not found: {}; {}", program.purpose, program.advice) },
+    }
+}
+
+fn data_folder(data: &Path) -> Finding {
+    let existing = data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(existing) {
+        Ok(_) => Finding { name: "data folder", level: Level::Ok, text: format!("`{}` can be written", data.display()) },
+        Err(error) => Finding {
+            name: "data folder",
+            level: Level::Broken,
+            text: format!("`{}` cannot be written ({error}); choose another with --data", data.display()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_cannot_be_written_is_broken() {
+        assert_eq!(data_folder(Path::new("/proc/self/hookwright")).level, Level::Broken);
+    }
+
+    #[test]
+    fn git_is_found_where_tests_run() {
+        let findings = examine(&std::env::temp_dir());
+        let git = findings.iter().find(|finding| finding.name == "git").expect("git is looked at");
+        assert_eq!(git.level, Level::Ok, "{}", git.text);
+    }
+}

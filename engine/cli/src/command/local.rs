@@ -1,0 +1,134 @@
+//! What needs no daemon: `init`, `validate`, `plan`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use hookwright_core::{Digest, RevisionEvent};
+use hookwright_spec::{PlanRequest, Problems, Spec, TreeFile};
+
+use crate::{exit, output};
+
+/// The file that says everything.
+const FILE: &str = "webhook.yaml";
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+fn read(path: &Path) -> Result<Source> {
+    let path = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`; `hookwright init` writes a first one", path.display()))?;
+    Ok(Source { path, text })
+}
+
+fn parse(source: &Source) -> std::result::Result<Spec, Problems> {
+    hookwright_spec::parse(&source.text, &source.path.display().to_string())
+}
+
+fn refuse(problems: &Problems, json: bool) -> Result<ExitCode> {
+    if json { output::json(&serde_json::to_value(problems)?) } else { eprintln!("{problems}") }
+    Ok(ExitCode::from(exit::USAGE))
+}
+
+/// Shows every problem, or that there is none.
+pub(crate) fn validate(path: &Path, json: bool) -> Result<ExitCode> {
+    let source = read(path)?;
+    match parse(&source) {
+        Err(problems) => refuse(&problems, json),
+        Ok(_) if json => {
+            output::json(&serde_json::json!([]));
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(spec) => {
+            println!("`{}` is valid: webhook {}", source.path.display(), spec.name);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Shows the stages of a push to the default branch.
+pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
+    let source = read(path)?;
+    let spec = match parse(&source) {
+        Ok(spec) => spec,
+        Err(problems) => return refuse(&problems, json),
+    };
+    let folder = source.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let files = files(folder)?;
+    let changed: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+    let planned = hookwright_spec::plan(PlanRequest {
+        spec: &spec,
+        file: FILE,
+        text: &source.text,
+        files: &files,
+        event: RevisionEvent::Push,
+        branch: Some("main"),
+        tag: None,
+        changed: &changed,
+        default_branch: Some("main"),
+        presets: &BTreeMap::new(),
+    });
+    match planned {
+        Err(problems) => refuse(&problems, json),
+        Ok(plan) => {
+            if json { output::json(&serde_json::to_value(&plan)?) } else { println!("{}", hookwright_spec::explain(&plan)) }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The files that a commit of this folder would hold: what git knows and does not ignore, or all of them outside git.
+fn files(folder: &Path) -> Result<Vec<TreeFile>> {
+    let listing = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(folder).output();
+    let mut names: Vec<String> = match listing {
+        Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).split('\0').map(str::to_owned).collect(),
+        _ => walk(folder)?,
+    };
+    names.retain(|name| !name.is_empty() && folder.join(name).is_file());
+    names.sort();
+    names.dedup();
+    let digest = |name: &String| -> Result<TreeFile> {
+        let content = std::fs::read(folder.join(name)).with_context(|| format!("cannot read `{name}`"))?;
+        Ok(TreeFile { path: name.clone(), object: Digest::of(content).hex() })
+    };
+    names.iter().map(digest).collect()
+}
+
+fn walk(root: &Path) -> Result<Vec<String>> {
+    let (mut found, mut folders) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root.join(&folder)).with_context(|| format!("cannot read `{}`", folder.display()))? {
+            let entry = entry?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type()?.is_dir() { folders.push(path) } else { found.push(path.to_string_lossy().into_owned()) }
+        }
+    }
+    Ok(found)
+}
+
+/// Writes a first webhook.yaml; one that exists is never touched.
+pub(crate) fn init(folder: &Path) -> Result<ExitCode> {
+    let path = folder.join(FILE);
+    if path.exists() {
+        bail!("`{}` exists already; `hookwright validate` checks it", path.display());
+    }
+    let name = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().to_lowercase())).unwrap_or_default();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_matches('-').chars().take(63).collect::<String>();
+    let name = if name.is_empty() { "my-webhook".to_owned() } else { name };
+    let has = |file: &str| folder.join(file).is_file();
+    let command = if has("Cargo.toml") {
+        format!("[/app/{name}]")
+    } else if has("package.json") {
+        "[node, server.js]".to_owned()
+    } else {
+        "[python3, server.py]".to_owned()
+    };
+    std::fs::write(&path, format!("version: 1\nname: {name}\nhandler:\n  command: {command}    # what starts the webhook; it listens on $PORT\n"))
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    println!("wrote `{}`; look at it, then `hookwright plan`", path.display());
+    Ok(ExitCode::SUCCESS)
+}

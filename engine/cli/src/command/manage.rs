@@ -1,0 +1,118 @@
+//! What people do: promotions, runs, secrets, repositories, tokens.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::arguments::{Decide, Place, Repo, Secret, Token};
+use crate::client::Client;
+use crate::output::{self, instant, text};
+
+impl From<Place> for Decide {
+    fn from(place: Place) -> Self {
+        Self { webhook: place.webhook, environment: place.environment, reason: None, release: place.release }
+    }
+}
+
+/// Promotes, approves, rejects, overrides or rolls back, and says which release it was about.
+pub(crate) async fn act(client: &Client, action: &str, what: &Decide) -> Result<ExitCode> {
+    let path = format!("/webhooks/{}/environments/{}/{action}", what.webhook, what.environment);
+    let promotion = client.post(&path, &json!({ "release": what.release, "reason": what.reason })).await?;
+    let (release, status) = (text(&promotion["release"]), text(&promotion["status"]));
+    println!("{action}: {release} of {} in {}, {status}", what.webhook, what.environment);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Retries or cancels a run.
+pub(crate) async fn run_action(client: &Client, run: &str, action: &str) -> Result<ExitCode> {
+    let run = client.post(&format!("/runs/{run}/{action}"), &json!({})).await?;
+    println!("{action}: run #{} of {} ({}), {}", text(&run["number"]), text(&run["webhook"]), text(&run["id"]), text(&run["status"]));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(answer: &Value, as_json: bool, columns: &[(&str, &str)]) -> ExitCode {
+    if as_json {
+        output::json(answer);
+        return ExitCode::SUCCESS;
+    }
+    let head: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    let cell = |item: &Value, field: &str| if field.ends_with("_at") { instant(&item[field]) } else { text(&item[field]) };
+    let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows: Vec<Vec<String>> = items.iter().map(|item| columns.iter().map(|(_, field)| cell(item, field)).collect()).collect();
+    output::table(&head, &rows);
+    ExitCode::SUCCESS
+}
+
+/// Secrets.
+pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> {
+    let base = |webhook: &str, environment: &str| format!("/webhooks/{webhook}/environments/{environment}/secrets");
+    match secret {
+        Secret::Set { webhook, environment, name } => {
+            let mut value = String::new();
+            std::io::stdin().read_to_string(&mut value).context("cannot read the value from standard input")?;
+            let value = value.strip_suffix('\n').unwrap_or(&value);
+            if value.is_empty() {
+                bail!("the value is empty; pipe it in: printf %s VALUE | hookwright secret set {webhook} {environment} {name}");
+            }
+            client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&json!({ "value": value }))).await?;
+            println!("{name} is set for {webhook} in {environment}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Secret::List { webhook, environment, json } => {
+            Ok(show(&client.get(&base(&webhook, &environment)).await?, json.json, &[("NAME", "name")]))
+        }
+        Secret::Remove { webhook, environment, name } => {
+            client.send(Method::DELETE, &format!("{}/{name}", base(&webhook, &environment)), None).await?;
+            println!("{name} is removed from {webhook} in {environment}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Repositories.
+pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
+    match repo {
+        Repo::List { json } => {
+            let columns = [("NAME", "name"), ("WATCHED AT", "url"), ("DEFAULT BRANCH", "default_branch"), ("LAST ERROR", "poll_error")];
+            Ok(show(&client.get("/repositories").await?, json.json, &columns))
+        }
+        Repo::Add { name, url } => {
+            let added = client.post("/repositories", &json!({ "name": name, "url": url })).await?;
+            match added["url"].as_str() {
+                Some(url) => println!("{name} is watched at {}", output::plain(url)),
+                None => println!("push to {}/git/{name}.git", client.server),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Repo::Remove { name } => {
+            client.send(Method::DELETE, &format!("/repositories/{name}"), None).await?;
+            println!("{name} is forgotten; what it deployed stays");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Tokens.
+pub(crate) async fn token(client: &Client, token: Token) -> Result<ExitCode> {
+    match token {
+        Token::Create { user, role, webhook, environment, teams } => {
+            let grant = json!({ "role": role, "scope": { "webhook": webhook, "environment": environment } });
+            let made = client.post("/tokens", &json!({ "user": user, "teams": teams, "grants": [grant] })).await?;
+            println!("{}", text(&made["token"]));
+            eprintln!("This is the only time it is shown. Revoke it with `hookwright token revoke {}`.", text(&made["id"]));
+            Ok(ExitCode::SUCCESS)
+        }
+        Token::List { json } => {
+            let columns = [("ID", "id"), ("USER", "user"), ("CREATED", "created_at"), ("REVOKED", "revoked_at"), ("GRANTS", "grants")];
+            Ok(show(&client.get("/tokens").await?, json.json, &columns))
+        }
+        Token::Revoke { id } => {
+            client.send(Method::DELETE, &format!("/tokens/{id}"), None).await?;
+            println!("{id} is worthless from now on");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The commands, one file each or a few that belong together.
+
+mod demo;
+mod doctor;
+mod local;
+mod manage;
+mod read;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::CommandFactory;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command};
+use crate::client::Client;
+use crate::configuration::{self, Configuration};
+use crate::{exit, output};
+
+/// Runs a command.
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let client = || Client::new(&arguments.server);
+    match arguments.command {
+        Command::Serve { data, listen, database, config } => {
+            let mut settings = load(config.as_deref())?;
+            settings.data = data.unwrap_or(settings.data);
+            settings.listen = listen.unwrap_or(settings.listen);
+            settings.database = database.unwrap_or(settings.database);
+            log_to_stderr(&settings.log);
+            serve::serve(settings).await
+        }
+        Command::Demo { yes, once } => {
+            log_to_stderr("warn");
+            let search_path = std::env::var_os("PATH").unwrap_or_default();
+            demo::demo(load(None)?, demo::DemoOptions { yes, once, search_path }).await
+        }
+        Command::Init { folder } => local::init(&folder),
+        Command::Validate { path, json } => local::validate(&path, json.json),
+        Command::Plan { path, json } => local::plan(&path, json.json),
+        Command::Schema => {
+            output::json(&hookwright_spec::schema());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor { json } => doctor::doctor(&load(None)?.data, json.json),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "hookwright", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status { webhook, json } => read::status(&client()?, webhook.as_deref(), json.json).await,
+        Command::Runs { webhook, json } => read::runs(&client()?, webhook.as_deref(), json.json).await,
+        Command::Releases { webhook, json } => read::releases(&client()?, webhook.as_deref(), json.json).await,
+        Command::Logs { subject, part, follow, deployment, json } => {
+            read::logs(&client()?, &read::LogWish { subject, part, follow, deployment, json: json.json }).await
+        }
+        Command::Retry { run } => manage::run_action(&client()?, &run, "retry").await,
+        Command::Cancel { run } => manage::run_action(&client()?, &run, "cancel").await,
+        Command::Promote(place) => manage::act(&client()?, "promote", &place.into()).await,
+        Command::Rollback(place) => manage::act(&client()?, "rollback", &place.into()).await,
+        Command::Approve(decide) => manage::act(&client()?, "approve", &decide).await,
+        Command::Reject(decide) => manage::act(&client()?, "reject", &decide).await,
+        Command::Override(decide) => manage::act(&client()?, "override", &decide).await,
+        Command::Secret(secret) => manage::secret(&client()?, secret).await,
+        Command::Repo(repo) => manage::repo(&client()?, repo).await,
+        Command::Token(token) => manage::token(&client()?, token).await,
+    }
+}
+
+/// The settings; mistakes in them are wrong usage.
+fn load(file: Option<&Path>) -> Result<Configuration> {
+    let variables: BTreeMap<String, String> = std::env::vars().collect();
+    configuration::load(file, &variables).map_err(|error| {
+        eprintln!("error: {error}");
+        std::process::exit(i32::from(exit::USAGE))
+    })
+}
+
+fn log_to_stderr(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Set once; a second time (in one process) keeps the first.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}

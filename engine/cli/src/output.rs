@@ -1,0 +1,50 @@
+//! What people and machines read: aligned columns, or JSON. Texts of others are stripped of what a terminal would obey.
+
+use hookwright_core::Timestamp;
+use serde_json::Value;
+
+/// Prints a value as indented JSON.
+pub(crate) fn json(value: &Value) {
+    println!("{value:#}");
+}
+
+/// Prints rows in columns as wide as their widest cell.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
+    let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| std::iter::once(&head).chain(rows).filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let line: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
+        println!("{}", line.join("  ").trim_end());
+    }
+}
+
+/// A field as plain text; what is missing is `-`.
+pub(crate) fn text(value: &Value) -> String {
+    let text = match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    plain(&text)
+}
+
+/// Without control characters and overrides of the writing direction.
+pub(crate) fn plain(text: &str) -> String {
+    let obeyed = |c: &char| c.is_control() && *c != '\t' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(|c| !obeyed(c)).collect()
+}
+
+/// An instant of the API.
+pub(crate) fn instant(value: &Value) -> String {
+    value.as_i64().map_or_else(|| "-".to_owned(), |millis| Timestamp::from_millis(millis).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_commit_message_cannot_steer_the_terminal() {
+        assert_eq!(super::plain("a\u{1b}[2Jb\u{202e}c"), "a[2Jbc");
+    }
+}

@@ -1,0 +1,193 @@
+//! Puts the daemon together: the store, the adapters, the engine, the gateway and the API, and the listeners in front of them.
+//! The only place that knows every crate.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use hookwright_control::{Control, Deps, Settings, Wakes};
+use hookwright_core::port::{Isolation, PushSink};
+use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope};
+use hookwright_gateway::{Gateway, GatewayOptions};
+use hookwright_image::Registry;
+use hookwright_runtime::{ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
+use hookwright_source::{GitSource, GitSourceOptions};
+use hookwright_store::{SecretKey, Store, StoreOptions};
+use hookwright_web::WebState;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::configuration::Configuration;
+use crate::server::{self, Limits};
+use crate::system::{SystemClock, UuidV7};
+
+/// A daemon that serves.
+pub(crate) struct Daemon {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Where handlers are reached: the same, or their own listener.
+    pub(crate) gateway_address: SocketAddr,
+    /// The admin's token, for the demo.
+    pub(crate) admin_token: String,
+    control: Control,
+    stop: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Opens the data folder, starts the engine and the listeners; returns once requests are answered.
+    pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
+        let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
+        std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder `{}`", data.display()))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let ids: Arc<dyn IdSource> = Arc::new(UuidV7);
+        let key = SecretKey::load_or_create(&data.join("key")).context("cannot open the key that secrets are encrypted with")?;
+        let url = match configuration.database.as_str() {
+            "" => format!("sqlite://{}", data.join("hookwright.db").display()),
+            url => url.to_owned(),
+        };
+        let store = Store::open(StoreOptions { url, clock: clock.clone(), ids: ids.clone(), key, failpoint: None }).await?;
+        let admin_token = admin_token(&store, data).await?;
+        let wakes = Wakes::new();
+        let notifier = Arc::new(wakes.clone());
+        let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
+
+        let source = Arc::new(GitSource::new(GitSourceOptions { directory: data.clone() })?);
+        let registry = Arc::new(Registry::open(data.join("registry"))?);
+        let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
+            directory: data.join("jobs"),
+            binary: binary.clone(),
+            notifier: notifier.clone(),
+            clock: clock.clone(),
+        })?);
+        let runtime = Arc::new(ProcessRuntime::new(RuntimeOptions {
+            directory: data.join("instances"),
+            binary,
+            images: registry.clone(),
+            notifier,
+            clock: clock.clone(),
+        })?);
+        let gateway = Gateway::new(GatewayOptions {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            body_limit: configuration.gateway.body_limit,
+            response_timeout: configuration.gateway.response_timeout,
+            sandbox_csp: configuration.gateway.listen.is_none(),
+        });
+        let control = Control::start(Deps {
+            store: store.clone(),
+            clock,
+            ids,
+            revisions: source.clone(),
+            git_host: source.clone(),
+            artifacts: registry.clone(),
+            executor,
+            runtime: runtime.clone(),
+            images: registry.clone(),
+            routes: Arc::new(gateway.clone()),
+            wakes,
+            settings: Arc::new(settings(configuration, data)),
+        })
+        .await?;
+        let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
+
+        let listener = server::listen(configuration.listen, 0)
+            .await
+            .with_context(|| format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen))?;
+        let address = listener.local_addr().context("cannot read the own address")?;
+        let web = hookwright_web::router(WebState { store: store.clone(), control: control.clone(), artifacts: registry, runtime });
+        let inner = gateway.git_router(source, pushed).merge(web);
+        let limits = Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
+        let stop = CancellationToken::new();
+        let mut listeners = Vec::new();
+        let mut gateway_address = address;
+        let router = match configuration.gateway.listen {
+            None => gateway.router().merge(inner),
+            Some(own) => {
+                let own = server::listen(own, 1).await.with_context(|| format!("cannot listen on {own}, the `gateway.listen` setting"))?;
+                gateway_address = own.local_addr().context("cannot read the gateway's address")?;
+                listeners.push(tokio::spawn(server::serve(own, gateway.router(), limits, stop.clone())));
+                inner
+            }
+        };
+        listeners.push(tokio::spawn(server::serve(listener, router, limits, stop.clone())));
+        write_privately(&data.join("address"), &format!("http://{address}\n"))?;
+        info!(%address, data = %data.display(), "the daemon serves");
+        Ok(Self { address, gateway_address, admin_token, control, stop, listeners })
+    }
+
+    /// Stops listening, lets requests in flight end, and ends the loops. Jobs and handlers run on.
+    pub(crate) async fn shutdown(self) {
+        self.stop.cancel();
+        for listener in self.listeners {
+            if let Err(failure) = listener.await {
+                error!(%failure, "a listener ended badly");
+            }
+        }
+        self.control.shutdown().await;
+    }
+}
+
+fn settings(configuration: &Configuration, data: &Path) -> Settings {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Settings {
+        executors: if configuration.executors == 0 { cores } else { configuration.executors },
+        poll_interval: configuration.git.poll_interval,
+        drain: configuration.gateway.drain,
+        isolation: if configuration.sandbox { Isolation::Sandbox } else { Isolation::None },
+        keep_runs: configuration.retention.runs,
+        ..Settings::new(data)
+    }
+}
+
+/// The admin's token: made at the first start and written where only the owner reads it, or given by `HOOKWRIGHT_ADMIN_TOKEN`.
+async fn admin_token(store: &Store, data: &Path) -> Result<String> {
+    let path = data.join("admin-token");
+    let given = std::env::var("HOOKWRIGHT_ADMIN_TOKEN").ok().filter(|token| !token.is_empty());
+    let written = std::fs::read_to_string(&path).ok().map(|text| text.trim().to_owned()).filter(|token| !token.is_empty());
+    for token in [given.clone(), written].into_iter().flatten() {
+        if store.token_authenticate(&token).await?.is_some() {
+            return Ok(token);
+        }
+    }
+    let grants = vec![Grant { role: Role::Admin, scope: Scope::default() }];
+    let token = match given {
+        Some(token) => {
+            store.token_import("admin", &token, grants).await?;
+            return Ok(token);
+        }
+        None => store.token_create("admin", Vec::new(), grants).await?.1,
+    };
+    write_privately(&path, &format!("{token}\n"))?;
+    Ok(token)
+}
+
+/// Writes a file that only its owner can read; aside and renamed, so that nobody reads half of it.
+fn write_privately(path: &Path, text: &str) -> Result<()> {
+    let aside = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&aside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)
+    };
+    write().with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Tells the engine of pushes that the gateway took.
+struct Pushed(Control);
+
+#[async_trait]
+impl PushSink for Pushed {
+    async fn pushed(&self, repository: &RepositoryName, user: &str) {
+        if let Err(failure) = self.0.repository_changed(repository, Some(user)).await {
+            error!(repository = %repository, %failure, "a push could not be taken in; the refs are compared again soon");
+        }
+    }
+}

@@ -20,7 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Libraries that belong to one crate alone.
-const PRIVATE: &[(&str, &[&str])] = &[("sqlx", &["store", "testkit"]), ("gix", &["source"]), ("clap", &["cli", "bench"]), ("axum", &["gateway", "web", "cli", "testkit"])];
+const PRIVATE: &[(&str, &[&str])] =
+    &[("sqlx", &["store", "testkit"]), ("gix", &["source"]), ("clap", &["cli", "bench"]), ("axum", &["gateway", "web", "cli", "testkit"])];
 
 fn edges() -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))

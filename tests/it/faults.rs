@@ -35,7 +35,8 @@ async fn a_stage_that_runs_while_the_daemon_is_killed_runs_once_and_ends_well() 
     let copy = WorkingCopy::of(&python_example());
     let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
     let script = "echo started; i=0; while [ $i -lt 200 ]; do i=$((i+1)); sleep 0.02; done; echo finished";
-    copy.write("webhook.yaml", &format!("{spec}pipeline:\n  stages:\n    compile:\n      needs: [checkout]\n      run: \"{script}\"\n")).commit("Take a while");
+    copy.write("webhook.yaml", &format!("{spec}pipeline:\n  stages:\n    compile:\n      needs: [checkout]\n      run: \"{script}\"\n"))
+        .commit("Take a while");
     copy.push(&daemon, "hello-python");
     daemon
         .until("the stage to run", async |daemon: &Daemon| {

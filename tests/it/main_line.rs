@@ -82,7 +82,8 @@ async fn a_missing_secret_blocks_with_the_command_that_sets_it() {
     let daemon = Daemon::start(BINARY).await;
     let copy = WorkingCopy::of(&example("hello-python"));
     let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
-    copy.write("webhook.yaml", &format!("{spec}config:\n  API_TOKEN: {{ type: string, secret: true, required: true }}\n")).commit("Need a secret");
+    copy.write("webhook.yaml", &format!("{spec}config:\n  API_TOKEN: {{ type: string, secret: true, required: true }}\n"))
+        .commit("Need a secret");
     copy.push(&daemon, "hello-python");
     let reason = daemon
         .until("the promotion that waits for a secret", async |daemon: &Daemon| {

@@ -12,7 +12,9 @@ pub(crate) fn json(value: &Value) {
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
     let widths: Vec<usize> = (0..head.len())
-        .map(|column| std::iter::once(&head).chain(rows).filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|column| {
+            std::iter::once(&head).chain(rows).filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
         .collect();
     for row in std::iter::once(&head).chain(rows) {
         let line: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();

@@ -97,9 +97,9 @@ impl Daemon {
         .await?;
         let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
 
-        let listener = server::listen(configuration.listen, 0)
-            .await
-            .with_context(|| format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen))?;
+        let listener = server::listen(configuration.listen, 0).await.with_context(|| {
+            format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen)
+        })?;
         let address = listener.local_addr().context("cannot read the own address")?;
         let web = hookwright_web::router(WebState { store: store.clone(), control: control.clone(), artifacts: registry, runtime });
         let inner = gateway.git_router(source, pushed).merge(web);

@@ -56,7 +56,10 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = InvalidDigest;
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let invalid = || InvalidDigest { text: text.chars().take(100).collect(), expected: "a digest: `sha256:` and 64 lower-case hexadecimal digits" };
+        let invalid = || InvalidDigest {
+            text: text.chars().take(100).collect(),
+            expected: "a digest: `sha256:` and 64 lower-case hexadecimal digits",
+        };
         let digits = text.strip_prefix("sha256:").ok_or_else(invalid)?;
         if digits.len() != 64 || digits.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(invalid());

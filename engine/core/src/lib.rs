@@ -27,9 +27,7 @@ pub use id::{
     TokenId,
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
-pub use name::{
-    ConfigName, EnvironmentName, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName,
-};
+pub use name::{ConfigName, EnvironmentName, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName};
 pub use promotion::{Approval, Decision, GateVerdict, Hold, Origin, Promotion};
 pub use release::{Release, ReleaseId};
 pub use repository::{CommitInfo, Repository, RepositoryKind, Revision, RevisionEvent};

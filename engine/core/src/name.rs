@@ -16,7 +16,8 @@ pub struct InvalidName {
 }
 
 const DNS_LABEL: &str = "use 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit";
-const VARIABLE: &str = "use letters, digits and `_`, not starting with a digit, at most 128 characters, and not starting with `HOOKWRIGHT_`";
+const VARIABLE: &str =
+    "use letters, digits and `_`, not starting with a digit, at most 128 characters, and not starting with `HOOKWRIGHT_`";
 const REF: &str = "a ref starts with `refs/` and follows git's rules for ref names";
 const PATH: &str = "use a relative path with `/`, without `..`, `.git` or an empty part";
 

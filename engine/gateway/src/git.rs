@@ -67,7 +67,9 @@ impl GitState {
             response = response.header(name, value);
         }
         let body = if announces { self.announced(answer.body, name, user) } else { answer.body };
-        response.body(Body::from_stream(body)).map_err(|_| Problem::new(StatusCode::BAD_GATEWAY, "git gave an answer that cannot be passed on"))
+        response
+            .body(Body::from_stream(body))
+            .map_err(|_| Problem::new(StatusCode::BAD_GATEWAY, "git gave an answer that cannot be passed on"))
     }
 
     /// Rights, and the creation of a repository by the first push of somebody who may.

@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_daemons_tokens_and_cookies_do_not_reach_a_handler() {
-        let mut sent = headers(&[("authorization", "Bearer hw_abc"), ("cookie", "a=1; hookwright_session=x"), ("x-forwarded-for", "1.2.3.4")]);
+        let mut sent =
+            headers(&[("authorization", "Bearer hw_abc"), ("cookie", "a=1; hookwright_session=x"), ("x-forwarded-for", "1.2.3.4")]);
         towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
         assert!(!sent.contains_key("authorization"));
         assert_eq!(sent["cookie"], "a=1");

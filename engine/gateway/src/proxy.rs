@@ -9,10 +9,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hookwright_core::port::Access;
 use hookwright_core::{Action, EnvironmentName, WebhookName};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -141,7 +141,11 @@ impl Proxy {
             }
             cause = inner.source();
         }
-        let text = if error.is_connect() { "the handler does not accept connections" } else { "the handler closed the connection without an answer" };
+        let text = if error.is_connect() {
+            "the handler does not accept connections"
+        } else {
+            "the handler closed the connection without an answer"
+        };
         Problem::new(StatusCode::BAD_GATEWAY, format!("{text}; `hookwright logs --deployment` shows what it says"))
     }
 

@@ -79,7 +79,8 @@ pub(crate) fn write<W: Write>(entries: &BTreeMap<PathBuf, PathBuf>, into: W) -> 
         if metadata.is_symlink() {
             let target = std::fs::read_link(file).map_err(|error| disk("read a link", error))?;
             if !stays_inside(place, &target) {
-                let text = format!("the link `{}` leads out of the workspace to `{}`; copy the file instead", place.display(), target.display());
+                let text =
+                    format!("the link `{}` leads out of the workspace to `{}`; copy the file instead", place.display(), target.display());
                 return Err(PortError::failed(text));
             }
             let mut header = header(EntryType::Symlink, 0, 0o777);

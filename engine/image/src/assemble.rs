@@ -148,7 +148,11 @@ fn copied(
         let place = if whole {
             destination.join(path)
         } else if let Ok(below) = path.strip_prefix(source) {
-            if below.as_os_str().is_empty() && !copy.destination.ends_with('/') { destination.to_owned() } else { place_below(destination, path, below) }
+            if below.as_os_str().is_empty() && !copy.destination.ends_with('/') {
+                destination.to_owned()
+            } else {
+                place_below(destination, path, below)
+            }
         } else if set.is_match(path) {
             destination.join(path.file_name().unwrap_or_default())
         } else {

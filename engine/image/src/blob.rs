@@ -37,7 +37,9 @@ impl Blobs {
     pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>, PortError> {
         match std::fs::read(self.path(digest)) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(PortError::failed(format!("`{digest}` is not in the registry"))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(PortError::failed(format!("`{digest}` is not in the registry")))
+            }
             Err(error) => Err(disk("read a blob", error)),
         }
     }

@@ -40,7 +40,8 @@ impl ImageSource for Registry {
 impl Registry {
     fn json(&self, digest: &Digest) -> Result<Value, PortError> {
         let bytes = self.blobs.read(digest)?;
-        serde_json::from_slice(&bytes).map_err(|error| PortError::failed(format!("`{digest}` is no JSON document of an image")).because(error))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| PortError::failed(format!("`{digest}` is no JSON document of an image")).because(error))
     }
 }
 
@@ -60,8 +61,15 @@ fn settings(config: &Value) -> ImageConfig {
     ImageConfig {
         command,
         working_directory: settings["WorkingDir"].as_str().unwrap_or("/").to_owned(),
-        environment: texts(&settings["Env"]).iter().filter_map(|pair| pair.split_once('=')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect(),
+        environment: texts(&settings["Env"])
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .collect(),
         port: port.unwrap_or_default(),
-        labels: settings["Labels"].as_object().map(|labels| labels.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect()).unwrap_or_default(),
+        labels: settings["Labels"]
+            .as_object()
+            .map(|labels| labels.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect())
+            .unwrap_or_default(),
     }
 }

@@ -23,6 +23,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A supervisor says within a few milliseconds that its job is on record; a loaded machine gets longer.
 const START: Duration = Duration::from_secs(30);
 
+/// Variables that name the folder of a manager of toolchains, and where it is in a home by default. They hold programs, no credentials.
+pub(crate) const TOOLCHAINS: [(&str, &str); 2] = [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv")];
+
 /// What a [`ProcessExecutor`] needs.
 pub struct ExecutorOptions {
     /// Where jobs are kept, one folder each.
@@ -47,9 +50,14 @@ pub(crate) fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>
     PortError::errored("the folder of the job cannot be used; check the disk of the data folder").because(error)
 }
 
-/// What a job gets of the daemon's environment: nothing but these.
+/// What a process gets of the daemon's environment: where programs are, the language, and where the managers of toolchains keep them.
 pub(crate) fn lent() -> impl Iterator<Item = (String, String)> {
-    ["PATH", "LANG"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+    let plain = ["PATH", "LANG"].into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+    plain.chain(TOOLCHAINS.iter().filter_map(|(variable, folder)| {
+        let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(folder));
+        let root = std::env::var_os(variable).map(PathBuf::from).or_else(home).filter(|root| root.is_dir())?;
+        Some(((*variable).to_owned(), root.to_str()?.to_owned()))
+    }))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -132,7 +132,16 @@ impl Instance {
             false => word.clone(),
         });
         let from_image = around.image.environment.iter().map(|(name, value)| {
-            let parts: Vec<String> = value.split(':').map(|part| if part.starts_with('/') && inside(part).exists() { inside(part).to_string_lossy().into_owned() } else { part.to_owned() }).collect();
+            let parts: Vec<String> = value
+                .split(':')
+                .map(|part| {
+                    if part.starts_with('/') && inside(part).exists() {
+                        inside(part).to_string_lossy().into_owned()
+                    } else {
+                        part.to_owned()
+                    }
+                })
+                .collect();
             (name.clone(), parts.join(":"))
         });
         let mut environment: std::collections::BTreeMap<String, String> = lent().chain(from_image).collect();
@@ -142,7 +151,9 @@ impl Instance {
         environment.insert("HOME".to_owned(), scratch.to_string_lossy().into_owned());
         Ok(Order {
             command: command.collect(),
-            working_directory: Some(inside(&around.image.working_directory)).filter(|folder| folder.is_dir()).unwrap_or_else(|| around.root.to_owned()),
+            working_directory: Some(inside(&around.image.working_directory))
+                .filter(|folder| folder.is_dir())
+                .unwrap_or_else(|| around.root.to_owned()),
             environment,
             masks: wanted.secrets.values().map(|value| value.expose().to_owned()).collect(),
             timeout_millis: None,

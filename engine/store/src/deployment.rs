@@ -15,13 +15,9 @@ macro_rules! columns {
 impl Store {
     /// Writes the intent. Its generation is the next one of the place, whatever the given value says; returns it as written.
     pub async fn deployment_add_in(&self, tx: &mut Tx, deployment: &Deployment) -> Result<Deployment> {
-        const LAST: &str =
-            "SELECT COALESCE(MAX(generation), 0) AS generation FROM deployments WHERE webhook = $1 AND environment = $2";
-        const ADD: &str = concat!(
-            "INSERT INTO deployments (",
-            columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-        );
+        const LAST: &str = "SELECT COALESCE(MAX(generation), 0) AS generation FROM deployments WHERE webhook = $1 AND environment = $2";
+        const ADD: &str =
+            concat!("INSERT INTO deployments (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)");
         let last = tx.fetch_optional(LAST, args![deployment.webhook, deployment.environment]).await?;
         let last: u64 = last.map_or(Ok(0), |row| row.number("generation"))?;
         let added = Deployment { generation: last + 1, ..deployment.clone() };
@@ -49,14 +45,8 @@ impl Store {
     pub async fn deployment_update_in(&self, tx: &mut Tx, from: DeploymentStatus, deployment: &Deployment) -> Result<bool> {
         const UPDATE: &str =
             "UPDATE deployments SET status = $1, status_reason = $2, live_at = $3, ended_at = $4 WHERE id = $5 AND status = $6";
-        let values = args![
-            deployment.status,
-            deployment.status_reason.clone(),
-            deployment.live_at,
-            deployment.ended_at,
-            deployment.id,
-            from
-        ];
+        let values =
+            args![deployment.status, deployment.status_reason.clone(), deployment.live_at, deployment.ended_at, deployment.id, from];
         Ok(tx.execute(UPDATE, values).await? > 0)
     }
 
@@ -68,7 +58,10 @@ impl Store {
 
     /// Deployments of a webhook, newest generation first; of one environment or of all.
     pub async fn deployment_list(
-        &self, webhook: &WebhookName, environment: Option<&EnvironmentName>, limit: u32,
+        &self,
+        webhook: &WebhookName,
+        environment: Option<&EnvironmentName>,
+        limit: u32,
     ) -> Result<Vec<Deployment>> {
         const LIST: &str = concat!(
             "SELECT ",

@@ -1,12 +1,17 @@
 //! All SQL. One concrete [`Store`] over SQLite (the default) or PostgreSQL, one file an aggregate; `sql` explains the idiom.
 
+mod approval;
 mod artifact;
 mod audit;
 mod cache;
+mod deployment;
 mod error;
+mod hold;
 mod key;
 mod migrate;
 mod pool;
+mod promotion;
+mod release;
 mod repository;
 mod revision;
 mod run;
@@ -16,20 +21,15 @@ mod stage_run;
 mod token;
 mod webhook;
 mod webhook_spec;
-mod approval;
-mod deployment;
-mod hold;
-mod promotion;
-mod release;
 
 pub use audit::{AuditEntry, NewAudit};
 pub use cache::CacheEntry;
 pub use error::{Error, Result};
 pub use key::SecretKey;
 pub use pool::{Failpoint, Store, StoreOptions, Tx};
+pub use promotion::PromotionFilter;
 pub use run::{NewRunRecord, OpenRun, RunConcurrency, RunFilter, RunRecord, RunStop};
 pub use stage_run::StageRecord;
-pub use promotion::PromotionFilter;
 pub use token::{TOKEN_PREFIX, TokenInfo};
 pub use webhook::WebhookRecord;
 pub use webhook_spec::WebhookSpec;

@@ -7,8 +7,11 @@ use crate::sql::args;
 use crate::{Error, Result, Store};
 
 /// Every migration, in order. Applied ones never change.
-const MIGRATIONS: &[(i64, &str)] =
-    &[(1, include_str!("../migrations/0001_foundation.sql")), (2, include_str!("../migrations/0002_runs.sql")), (3, include_str!("../migrations/0003_releases.sql"))];
+const MIGRATIONS: &[(i64, &str)] = &[
+    (1, include_str!("../migrations/0001_foundation.sql")),
+    (2, include_str!("../migrations/0002_runs.sql")),
+    (3, include_str!("../migrations/0003_releases.sql")),
+];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";
 

@@ -30,8 +30,7 @@ pub struct PromotionFilter {
 impl Store {
     /// Opens a promotion. A conflict error when one is open for the release and environment.
     pub async fn promotion_add_in(&self, tx: &mut Tx, promotion: &Promotion) -> Result<()> {
-        const ADD: &str =
-            concat!("INSERT INTO promotions (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
+        const ADD: &str = concat!("INSERT INTO promotions (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
         let values = args![
             promotion.id,
             promotion.webhook,
@@ -81,7 +80,11 @@ impl Store {
 
     /// The open promotion of a release into an environment.
     pub async fn promotion_open_in(
-        &self, tx: &mut Tx, webhook: &WebhookName, environment: &EnvironmentName, release: &ReleaseId,
+        &self,
+        tx: &mut Tx,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
     ) -> Result<Option<Promotion>> {
         const OPEN: &str = concat!(
             "SELECT ",

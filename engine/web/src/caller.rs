@@ -1,9 +1,9 @@
 //! Who calls, and the one place where rights of readers and admins are asked.
 
 use axum::extract::FromRequestParts;
+use hookwright_core::{Action, Actor, WebhookName};
 use http::request::Parts;
 use http::{StatusCode, header};
-use hookwright_core::{Action, Actor, WebhookName};
 
 use crate::WebState;
 use crate::error::{Problem, Result};

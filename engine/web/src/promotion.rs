@@ -16,9 +16,7 @@ use crate::error::{Body, Problem, Result};
 const PAGE: u32 = 50;
 
 pub(crate) fn routes() -> Router<WebState> {
-    Router::new()
-        .route("/promotions", get(list))
-        .route("/webhooks/{webhook}/environments/{environment}/{action}", post(act))
+    Router::new().route("/promotions", get(list)).route("/webhooks/{webhook}/environments/{environment}/{action}", post(act))
 }
 
 #[derive(Deserialize)]

@@ -3,8 +3,8 @@
 use axum::extract::{Path, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use http::StatusCode;
 use hookwright_core::{Action, Repository, RepositoryKind, RepositoryName};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

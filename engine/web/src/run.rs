@@ -5,11 +5,11 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::{StatusCode, header};
 use hookwright_control::LogRequest;
 use hookwright_core::status::RunStatus;
 use hookwright_core::{Action, ArtifactId, LogChunk, LogCursor, RefName, Run, RunId, StageName, WebhookName};
 use hookwright_store::{RunFilter, StageRecord};
+use http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 use axum::extract::{Path, State};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use http::StatusCode;
 use hookwright_core::{Action, ConfigName, EnvironmentName, SecretValue, WebhookName};
 use hookwright_store::NewAudit;
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

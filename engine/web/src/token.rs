@@ -3,8 +3,8 @@
 use axum::extract::{Path, State};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
-use http::StatusCode;
 use hookwright_core::{Action, Grant, TokenId};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,5 +48,9 @@ async fn create(State(state): State<WebState>, caller: Caller, Body(new): Body<N
 
 async fn revoke(State(state): State<WebState>, caller: Caller, Path(id): Path<TokenId>) -> Result<StatusCode> {
     caller.must(Action::Administer)?;
-    if state.store.token_revoke(&id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found(format!("there is no valid token {id}"))) }
+    if state.store.token_revoke(&id).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found(format!("there is no valid token {id}")))
+    }
 }

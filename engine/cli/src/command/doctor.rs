@@ -73,11 +73,29 @@ const PROGRAMS: &[Program] = &[
         purpose: "keeps stages and handlers apart from this machine",
         advice: "install bubblewrap; without it they run as plain processes",
     },
-    Program { name: "python", version: &["python3", "--version"], required: false, purpose: "the preset python@1", advice: "install python3" },
-    Program { name: "node", version: &["node", "--version"], required: false, purpose: "the preset node@1", advice: "install nodejs and npm" },
+    Program {
+        name: "python",
+        version: &["python3", "--version"],
+        required: false,
+        purpose: "the preset python@1",
+        advice: "install python3",
+    },
+    Program {
+        name: "node",
+        version: &["node", "--version"],
+        required: false,
+        purpose: "the preset node@1",
+        advice: "install nodejs and npm",
+    },
     Program { name: "rust", version: &["cargo", "--version"], required: false, purpose: "the preset rust@1", advice: "install Rust" },
     Program { name: "go", version: &["go", "version"], required: false, purpose: "the preset go@1", advice: "install golang" },
-    Program { name: "maven", version: &["mvn", "--version"], required: false, purpose: "the preset java@1", advice: "install maven and a JDK" },
+    Program {
+        name: "maven",
+        version: &["mvn", "--version"],
+        required: false,
+        purpose: "the preset java@1",
+        advice: "install maven and a JDK",
+    },
 ];
 
 /// Everything that is looked at, in the order it is shown.

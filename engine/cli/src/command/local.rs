@@ -20,7 +20,8 @@ struct Source {
 
 fn read(path: &Path) -> Result<Source> {
     let path = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`; `hookwright init` writes a first one", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read `{}`; `hookwright init` writes a first one", path.display()))?;
     Ok(Source { path, text })
 }
 
@@ -29,7 +30,11 @@ fn parse(source: &Source) -> std::result::Result<Spec, Problems> {
 }
 
 fn refuse(problems: &Problems, json: bool) -> Result<ExitCode> {
-    if json { output::json(&serde_json::to_value(problems)?) } else { eprintln!("{problems}") }
+    if json {
+        output::json(&serde_json::to_value(problems)?)
+    } else {
+        eprintln!("{problems}")
+    }
     Ok(ExitCode::from(exit::USAGE))
 }
 
@@ -74,7 +79,11 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
     match planned {
         Err(problems) => refuse(&problems, json),
         Ok(plan) => {
-            if json { output::json(&serde_json::to_value(&plan)?) } else { println!("{}", hookwright_spec::explain(&plan)) }
+            if json {
+                output::json(&serde_json::to_value(&plan)?)
+            } else {
+                println!("{}", hookwright_spec::explain(&plan))
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -127,8 +136,11 @@ pub(crate) fn init(folder: &Path) -> Result<ExitCode> {
     } else {
         "[python3, server.py]".to_owned()
     };
-    std::fs::write(&path, format!("version: 1\nname: {name}\nhandler:\n  command: {command}    # what starts the webhook; it listens on $PORT\n"))
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    std::fs::write(
+        &path,
+        format!("version: 1\nname: {name}\nhandler:\n  command: {command}    # what starts the webhook; it listens on $PORT\n"),
+    )
+    .with_context(|| format!("cannot write `{}`", path.display()))?;
     println!("wrote `{}`; look at it, then `hookwright plan`", path.display());
     Ok(ExitCode::SUCCESS)
 }

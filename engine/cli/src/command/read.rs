@@ -87,7 +87,14 @@ pub(crate) async fn runs(client: &Client, webhook: Option<&str>, json: bool) -> 
     let row = |run: &Value| {
         let reason = text(&run["status_reason"]);
         let reason = reason.lines().next().unwrap_or_default().chars().take(80).collect();
-        vec![text(&run["webhook"]), format!("#{}", text(&run["number"])), text(&run["status"]), instant(&run["created_at"]), text(&run["id"]), reason]
+        vec![
+            text(&run["webhook"]),
+            format!("#{}", text(&run["number"])),
+            text(&run["status"]),
+            instant(&run["created_at"]),
+            text(&run["id"]),
+            reason,
+        ]
     };
     let rows: Vec<Vec<String>> = items(&answer).iter().map(row).collect();
     output::table(&["WEBHOOK", "RUN", "STATUS", "CREATED", "ID", "REASON"], &rows);
@@ -139,7 +146,8 @@ pub(crate) async fn logs(client: &Client, wish: &LogWish) -> Result<ExitCode> {
         let run = client.get(&run_path).await?;
         let stages = run["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
         let begun = stages.iter().filter(|stage| stage["started_at"].is_i64()).map(|stage| text(&stage["stage"]));
-        let wanted: Vec<String> = begun.filter(|stage| wish.part.as_ref().is_none_or(|part| part == stage) && !seen.contains(stage)).collect();
+        let wanted: Vec<String> =
+            begun.filter(|stage| wish.part.as_ref().is_none_or(|part| part == stage) && !seen.contains(stage)).collect();
         for stage in wanted {
             if wish.part.is_none() && !wish.json {
                 println!("--- {stage}");

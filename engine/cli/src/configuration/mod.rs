@@ -99,8 +99,7 @@ pub(crate) fn load(explicit: Option<&Path>, variables: &BTreeMap<String, String>
 }
 
 fn parse_object(path: &Path, text: &str) -> Result<Map<String, Value>, Error> {
-    let value: Value =
-        serde_saphyr::from_str(text).map_err(|error| Error::Syntax { path: path.to_owned(), message: error.to_string() })?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| Error::Syntax { path: path.to_owned(), message: error.to_string() })?;
     match value {
         Value::Object(object) => Ok(object),
         Value::Null => Ok(Map::new()),
@@ -118,7 +117,10 @@ fn merge(base: &mut Map<String, Value>, own: Map<String, Value>, file: &str, pre
         match (slot, value) {
             (Value::Object(inner), Value::Object(own)) => merge(inner, own, file, &key)?,
             (Value::Object(_), _) => {
-                return Err(Error::Value { place: file.to_owned(), message: format!("`{key}` holds settings of its own; indent them below it") });
+                return Err(Error::Value {
+                    place: file.to_owned(),
+                    message: format!("`{key}` holds settings of its own; indent them below it"),
+                });
             }
             (slot, value) => *slot = value,
         }

@@ -103,7 +103,9 @@ fn unknown_gates(facts: &Facts<'_>) -> Vec<GateVerdict> {
         Some(by) => Verdict::pass(format!("{} overrode it: {}", by.user, by.reason.as_deref().unwrap_or("no reason given"))),
         None => Verdict::block(
             format!("`{gate}` is declared and this version cannot evaluate it"),
-            format!("an admin may override it with a reason for `{webhook}` in `{environment}`, or remove it from the default branch's spec"),
+            format!(
+                "an admin may override it with a reason for `{webhook}` in `{environment}`, or remove it from the default branch's spec"
+            ),
         ),
     };
     names.keys().map(|gate| verdict(gate, judge(gate))).collect()

@@ -15,7 +15,11 @@ impl Control {
     /// # Errors
     /// `Forbidden`, `NotFound`, `Conflict` when the release has not succeeded in an environment before.
     pub async fn promote(
-        &self, actor: &Actor, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>,
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        release: Option<&ReleaseId>,
     ) -> Result<PromotionId> {
         allow(actor, Action::Develop, "promote", webhook, environment)?;
         let deps = self.deps();
@@ -43,7 +47,12 @@ impl Control {
     /// # Errors
     /// `Forbidden`, `NotFound`, `Conflict` when more than one waits and no release is named.
     pub async fn approve(
-        &self, actor: &Actor, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>, reason: Option<String>,
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        release: Option<&ReleaseId>,
+        reason: Option<String>,
     ) -> Result<PromotionId> {
         allow(actor, Action::Approve, "approve", webhook, environment)?;
         let promotion = waiting(self.deps(), webhook, environment, release).await?;
@@ -55,7 +64,12 @@ impl Control {
     /// # Errors
     /// As [`approve`](Self::approve).
     pub async fn reject(
-        &self, actor: &Actor, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>, reason: Option<String>,
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        release: Option<&ReleaseId>,
+        reason: Option<String>,
     ) -> Result<PromotionId> {
         allow(actor, Action::Approve, "reject", webhook, environment)?;
         let promotion = waiting(self.deps(), webhook, environment, release).await?;
@@ -67,7 +81,12 @@ impl Control {
     /// # Errors
     /// As [`approve`](Self::approve), and `Invalid` without a reason.
     pub async fn override_gates(
-        &self, actor: &Actor, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>, reason: String,
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        release: Option<&ReleaseId>,
+        reason: String,
     ) -> Result<PromotionId> {
         allow(actor, Action::Administer, "override gates of", webhook, environment)?;
         if reason.trim().is_empty() {
@@ -82,7 +101,11 @@ impl Control {
     /// # Errors
     /// `Forbidden`, `NotFound` when there is nothing to go back to.
     pub async fn rollback(
-        &self, actor: &Actor, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>,
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        release: Option<&ReleaseId>,
     ) -> Result<PromotionId> {
         allow(actor, Action::Develop, "roll back", webhook, environment)?;
         let deps = self.deps();
@@ -196,9 +219,7 @@ async fn named(deps: &Deps, webhook: &WebhookName, id: &ReleaseId) -> Result<Rel
 }
 
 /// The one waiting promotion that is meant.
-async fn waiting(
-    deps: &Deps, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>,
-) -> Result<Promotion> {
+async fn waiting(deps: &Deps, webhook: &WebhookName, environment: &EnvironmentName, release: Option<&ReleaseId>) -> Result<Promotion> {
     let mut found = promotions(deps, webhook, Some(environment), true).await?;
     found.retain(|one| one.status == PromotionStatus::Waiting && release.is_none_or(|release| one.release == *release));
     if found.len() > 1 {
@@ -226,13 +247,13 @@ async fn newest_ready(deps: &Deps, webhook: &WebhookName, environment: &Environm
             return Ok(release);
         }
     }
-    Err(Error::NotFound(format!("no release of `{webhook}` is ready for `{environment}`; push one, or promote it into the environment before")))
+    Err(Error::NotFound(format!(
+        "no release of `{webhook}` is ready for `{environment}`; push one, or promote it into the environment before"
+    )))
 }
 
 /// The waiting promotion of this release with the new origin, or a new one. One that is being deployed cannot be taken over.
-async fn take_or_open_in(
-    deps: &Deps, tx: &mut Tx, release: &Release, environment: &EnvironmentName, origin: Origin,
-) -> Result<Promotion> {
+async fn take_or_open_in(deps: &Deps, tx: &mut Tx, release: &Release, environment: &EnvironmentName, origin: Origin) -> Result<Promotion> {
     let open = deps.store.promotion_open_in(tx, &release.webhook, environment, &release.id).await?;
     let Some(mut open) = open else { return open_in(deps, tx, release, environment, origin).await };
     if open.status != PromotionStatus::Waiting {

@@ -31,7 +31,11 @@ pub(crate) async fn run(deps: Deps, tasks: Tasks) {
 
 /// Opens a promotion of `release`; the caller knows that none is open for it there.
 pub(crate) async fn open_in(
-    deps: &Deps, tx: &mut Tx, release: &Release, environment: &EnvironmentName, origin: Origin,
+    deps: &Deps,
+    tx: &mut Tx,
+    release: &Release,
+    environment: &EnvironmentName,
+    origin: Origin,
 ) -> Result<Promotion> {
     let promotion = Promotion {
         id: PromotionId::new(&*deps.ids),

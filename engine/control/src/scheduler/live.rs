@@ -109,10 +109,6 @@ impl LiveRun {
         self.latest.iter().enumerate()
     }
 
-    pub(crate) fn place(&self, id: &StageRunId) -> Option<usize> {
-        self.latest.iter().position(|record| record.stage_run.id == *id)
-    }
-
     /// Every stage that `at` needs, directly or not, in the order of the plan.
     pub(crate) fn upstream(&self, at: usize) -> Vec<usize> {
         let mut seen = vec![false; self.nodes.len()];

@@ -11,7 +11,9 @@ mod runtime;
 
 pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
 pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState};
-pub use git::{GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind};
+pub use git::{
+    GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
+};
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
 pub use notifier::{Notifier, Topic};
 pub use route::{Access, RouteTable, RouteTarget};

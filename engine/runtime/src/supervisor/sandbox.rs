@@ -42,6 +42,9 @@ pub(super) fn wrap(order: &Order, sandbox: &Sandbox) -> Option<Vec<String>> {
         let root = root.to_string_lossy();
         add(&["--ro-bind-try", &root, &root]);
     }
+    for folder in crate::executor::TOOLCHAINS.iter().filter_map(|(variable, _)| order.environment.get(*variable)) {
+        add(&["--ro-bind-try", folder, folder]);
+    }
     for folder in &sandbox.readable {
         let folder = folder.to_string_lossy();
         add(&["--ro-bind", &folder, &folder]);

@@ -39,7 +39,7 @@ impl RunTree {
         for (name, stage) in stages(run) {
             let status = stage["status"].as_str().unwrap_or_default();
             let line = last_lines.iter().find(|(of, _)| of == name).map(|(_, line)| line.as_str()).unwrap_or_default();
-            let text = describe(name, stage, status, line);
+            let text = describe((name, stage), status, line, self.bars.is_some());
             let shown = self.stages.entry(name.to_owned()).or_insert_with(|| Shown {
                 bar: self.bars.as_ref().map(|bars| {
                     let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -69,17 +69,25 @@ fn ended(status: &str) -> bool {
     !matches!(status, "waiting" | "queued" | "leased" | "running" | "held" | "unknown")
 }
 
-fn describe(name: &str, stage: &Value, status: &str, line: &str) -> String {
+fn describe((name, stage): (&str, &Value), status: &str, line: &str, colours: bool) -> String {
     let took = match (stage["started_at"].as_i64(), stage["ended_at"].as_i64()) {
         (Some(start), Some(end)) => format!("{:>6.2} s", (end - start) as f64 / 1000.0),
         _ => "        ".to_owned(),
     };
     let mark = match status {
-        "succeeded" => "✓".green().to_string(),
-        "cached" => "⇢".cyan().to_string(),
-        "failed" | "errored" => "✗".red().to_string(),
-        "running" => "●".yellow().to_string(),
-        _ => "·".dimmed().to_string(),
+        "succeeded" => '✓',
+        "cached" => '⇢',
+        "failed" | "errored" => '✗',
+        "running" => '●',
+        _ => '·',
+    };
+    let mark = match status {
+        _ if !colours => mark.to_string(),
+        "succeeded" => mark.green().to_string(),
+        "cached" => mark.cyan().to_string(),
+        "failed" | "errored" => mark.red().to_string(),
+        "running" => mark.yellow().to_string(),
+        _ => mark.dimmed().to_string(),
     };
     let note = if line.is_empty() { stage["status_reason"].as_str().unwrap_or_default() } else { line };
     let note: String = note.chars().filter(|c| !c.is_control()).take(LINE).collect();

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
-use hookwright_core::port::{Isolation, PushSink};
+use hookwright_core::port::{Isolation, PushSink, Runtime};
 use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope};
 use hookwright_gateway::{Gateway, GatewayOptions};
 use hookwright_image::Registry;
@@ -26,6 +27,9 @@ use crate::configuration::Configuration;
 use crate::server::{self, Limits};
 use crate::system::{SystemClock, UuidV7};
 
+/// How long a handler may take to end when the demo does.
+const HANDLER_GRACE: Duration = Duration::from_secs(5);
+
 /// A daemon that serves.
 pub(crate) struct Daemon {
     /// Where it listens.
@@ -35,6 +39,7 @@ pub(crate) struct Daemon {
     /// The admin's token, for the demo.
     pub(crate) admin_token: String,
     control: Control,
+    runtime: Arc<ProcessRuntime>,
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -101,7 +106,12 @@ impl Daemon {
             format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen)
         })?;
         let address = listener.local_addr().context("cannot read the own address")?;
-        let web = hookwright_web::router(WebState { store: store.clone(), control: control.clone(), artifacts: registry, runtime });
+        let web = hookwright_web::router(WebState {
+            store: store.clone(),
+            control: control.clone(),
+            artifacts: registry,
+            runtime: runtime.clone(),
+        });
         let inner = gateway.git_router(source, pushed).merge(web);
         let limits = Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let stop = CancellationToken::new();
@@ -119,7 +129,17 @@ impl Daemon {
         listeners.push(tokio::spawn(server::serve(listener, router, limits, stop.clone())));
         write_privately(&data.join("address"), &format!("http://{address}\n"))?;
         info!(%address, data = %data.display(), "the daemon serves");
-        Ok(Self { address, gateway_address, admin_token, control, stop, listeners })
+        Ok(Self { address, gateway_address, admin_token, control, runtime, stop, listeners })
+    }
+
+    /// Ends every handler too, which otherwise runs on: for the demo. The next start on the same data starts them again.
+    pub(crate) async fn shutdown_with_handlers(self) -> Result<()> {
+        let runtime = self.runtime.clone();
+        self.shutdown().await;
+        for deployment in runtime.list().await? {
+            runtime.retire(&deployment, HANDLER_GRACE).await?;
+        }
+        Ok(())
     }
 
     /// Stops listening, lets requests in flight end, and ends the loops. Jobs and handlers run on.

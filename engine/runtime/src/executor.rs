@@ -226,10 +226,10 @@ impl Executor for ProcessExecutor {
         let Some(file) = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()) else { return Ok(None) };
         let changed = fs::metadata(&file).and_then(|metadata| metadata.modified()).map_err(unusable)?;
         let key = file.join(command);
-        if let Some((seen, version)) = self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            if *seen == changed {
-                return Ok(version.clone());
-            }
+        if let Some((seen, version)) = self.tools.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+            && *seen == changed
+        {
+            return Ok(version.clone());
         }
         let run = Command::new(&file).args(words).env_clear().envs(lent()).stdin(Stdio::null()).kill_on_drop(true).output();
         let output = tokio::time::timeout(START, run).await.map_err(unusable)?.map_err(unusable)?;

@@ -73,13 +73,13 @@ impl<'a> Lines<'a> {
         let mut from = 0;
         loop {
             let rest = &self.pending[from..];
-            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                if end <= PIECE {
-                    let text = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-                    line(self.masks.hide(text));
-                    from += end + 1;
-                    continue;
-                }
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n')
+                && end <= PIECE
+            {
+                let text = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+                line(self.masks.hide(text));
+                from += end + 1;
+                continue;
             }
             // A secret that begins before the cut is wholly in sight, and the cut moves behind it.
             let sight = PIECE + self.masks.longest;

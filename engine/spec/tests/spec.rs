@@ -129,7 +129,7 @@ fn what_this_version_cannot_do_is_refused_with_what_is_missing() {
     let messages: String = problems.0.iter().map(|one| one.message.clone() + "\n").collect();
     assert!(messages.contains("BuildKit") && messages.contains("services"), "{messages}");
     assert!(problems.0.iter().all(|one| one.line > 0), "{problems}");
-    let asleep = format!("{}", SMALL.replace("] }", "], scale: { min: 0 } }"));
+    let asleep = SMALL.replace("] }", "], scale: { min: 0 } }").to_string();
     assert!(planned_on(RevisionEvent::Push, &asleep, &[]).expect_err("it would sleep").to_string().contains("min: 1"));
     let bare = planned_on(RevisionEvent::Push, "version: 1\nname: hello\n", &["index.html"]).expect_err("nothing to start");
     assert!(bare.to_string().contains("command: [python3, server.py]"), "{bare}");

@@ -54,7 +54,7 @@ pub(crate) async fn demo(mut configuration: Configuration, options: DemoOptions)
         }
         _ => {}
     }
-    daemon.shutdown().await;
+    daemon.shutdown_with_handlers().await?;
     result.map(|()| ExitCode::SUCCESS)
 }
 

@@ -35,7 +35,7 @@ async fn a_stage_that_runs_while_the_daemon_is_killed_runs_once_and_ends_well() 
     let copy = WorkingCopy::of(&python_example());
     let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
     let script = "echo started; i=0; while [ $i -lt 200 ]; do i=$((i+1)); sleep 0.02; done; echo finished";
-    copy.write("webhook.yaml", &format!("{spec}pipeline:\n  stages:\n    compile:\n      needs: [checkout]\n      run: \"{script}\"\n"))
+    copy.write("webhook.yaml", &format!("{spec}pipeline:\n  stages:\n    prepare:\n      needs: [checkout]\n      run: \"{script}\"\n"))
         .commit("Take a while");
     copy.push(&daemon, "hello-python");
     daemon
@@ -43,7 +43,7 @@ async fn a_stage_that_runs_while_the_daemon_is_killed_runs_once_and_ends_well() 
             let list = daemon.get("/api/v1/runs?webhook=hello-python").await;
             let id = list["items"][0]["id"].as_str()?.to_owned();
             let run = daemon.get(&format!("/api/v1/runs/{id}")).await;
-            run["stages"].as_array()?.iter().any(|stage| stage["stage"] == "compile" && stage["status"] == "running").then_some(())
+            run["stages"].as_array()?.iter().any(|stage| stage["stage"] == "prepare" && stage["status"] == "running").then_some(())
         })
         .await;
 
@@ -54,7 +54,7 @@ async fn a_stage_that_runs_while_the_daemon_is_killed_runs_once_and_ends_well() 
     assert_eq!(run["status"], "succeeded", "{run}");
     let id = run["id"].as_str().expect("an id");
     let run = daemon.get(&format!("/api/v1/runs/{id}")).await;
-    let attempts = run["stages"].as_array().expect("stages").iter().filter(|stage| stage["stage"] == "compile").count();
+    let attempts = run["stages"].as_array().expect("stages").iter().filter(|stage| stage["stage"] == "prepare").count();
     assert_eq!(attempts, 1, "the job was adopted, not run again: {run}");
 }
 

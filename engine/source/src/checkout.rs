@@ -50,11 +50,32 @@ pub(crate) async fn write(repository: &Path, commit: &CommitSha, selection: &Sel
     let mut blobs = Blobs::open(repository)?;
     let links: HashSet<PathBuf> =
         entries.iter().filter(|(_, entry)| entry.kind == TreeEntryKind::Link).map(|(path, _)| path.clone()).collect();
-    for (path, entry) in &entries {
+    let (linked, plain): (Vec<_>, Vec<_>) = entries.iter().partition(|(path, _)| links.contains(path));
+    for (path, entry) in plain.into_iter().chain(linked) {
         if path.ancestors().skip(1).any(|parent| links.contains(parent)) {
             return Err(PortError::failed(format!("`{}` would be written through a symbolic link", entry.path)));
         }
         write_leaf(&mut blobs, path, entry, into).await?;
+    }
+    check_links(&links, into)
+}
+
+/// A link may pass through others, each of which stays inside by itself: what counts is where it ends.
+fn check_links(links: &HashSet<PathBuf>, into: &Path) -> Result<(), PortError> {
+    let root = into.canonicalize().map_err(|error| PortError::errored("cannot find the workspace").because(error))?;
+    for link in links {
+        let target = std::fs::read_link(into.join(link)).unwrap_or_default();
+        let start = link.parent().unwrap_or(Path::new(""));
+        let passes_a_link =
+            target.ancestors().skip(1).any(|part| std::fs::symlink_metadata(into.join(start).join(part)).is_ok_and(|met| met.is_symlink()));
+        let ends_inside = match into.join(link).canonicalize() {
+            Ok(end) => end.starts_with(&root),
+            // It leads nowhere yet; through another link that could become anywhere.
+            Err(_) => !passes_a_link,
+        };
+        if !ends_inside {
+            return Err(PortError::failed(format!("the link `{}` leads out of the repository; remove it", link.display())));
+        }
     }
     Ok(())
 }
@@ -71,7 +92,7 @@ async fn write_leaf(blobs: &mut Blobs, path: &Path, entry: &TreeEntry, into: &Pa
     }
     if entry.kind == TreeEntryKind::Link {
         let target = String::from_utf8(content).map_err(|_| PortError::failed(format!("the link `{}` is not UTF-8", entry.path)))?;
-        if !tree::link_stays_inside(&entry.path, &target) {
+        if !tree::link_stays_inside(path, &target) {
             return Err(PortError::failed(format!("the link `{}` leads out of the repository to `{target}`; remove it", entry.path)));
         }
         return symlink(target, &place).map_err(failed);
@@ -119,5 +140,30 @@ impl Blobs {
         self.answers.read_exact(&mut content).await.map_err(broken)?;
         self.answers.read_u8().await.map_err(broken)?;
         Ok(content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leaves_through_another_link_is_refused() {
+        let outside = tempfile::tempdir().expect("a folder");
+        let root = outside.path().join("workspace");
+        std::fs::create_dir_all(root.join("a/b/c")).expect("folders");
+        std::fs::write(outside.path().join("secret"), "x").expect("a file");
+        symlink("../../..", root.join("a/b/c/up")).expect("a link");
+        symlink("a/b/c/up/../secret", root.join("leak")).expect("a link");
+        let links = HashSet::from([PathBuf::from("a/b/c/up"), PathBuf::from("leak")]);
+        assert!(check_links(&links, &root).is_err());
+    }
+
+    #[test]
+    fn a_link_beside_its_target_is_kept() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::write(root.path().join("file"), "x").expect("a file");
+        symlink("file", root.path().join("link")).expect("a link");
+        assert!(check_links(&HashSet::from([PathBuf::from("link")]), root.path()).is_ok());
     }
 }

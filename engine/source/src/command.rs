@@ -28,6 +28,7 @@ pub(crate) fn git(repository: &Path) -> Command {
         .args(["-c", "protocol.https.allow=always", "-c", "protocol.http.allow=always"])
         .args(["-c", "protocol.ssh.allow=always", "-c", "protocol.file.allow=always"])
         .args(["-c", "safe.directory=*", "-c", "gc.auto=0"])
+        .args(["-c", "http.followRedirects=false", "-c", "receive.fsckObjects=true"])
         .arg("--git-dir")
         .arg(repository)
         .stdin(Stdio::null())

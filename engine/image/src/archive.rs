@@ -111,8 +111,17 @@ fn append<W: Write>(builder: &mut Builder<W>, header: &mut Header, place: &Path,
     builder.append_data(header, place, content).map_err(|error| disk("write an archive", error))
 }
 
-/// Unpacks a `tar.gz` below `root`. Entries that would leave it, also through a link, are refused; `.wh.` entries remove.
-pub(crate) fn unpack(archive: impl Read, root: &Path) -> Result<(), PortError> {
+/// What entries whose names begin with `.wh.` are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whiteouts {
+    /// Marks of an image's layer: they remove what lower layers brought.
+    Remove,
+    /// Files of a stage like all others.
+    Plain,
+}
+
+/// Unpacks a `tar.gz` below `root`. Entries that would leave it, also through a link, are refused.
+pub(crate) fn unpack(archive: impl Read, root: &Path, whiteouts: Whiteouts) -> Result<(), PortError> {
     let mut archive = Archive::new(GzDecoder::new(archive).take(UNPACKED_LIMIT));
     archive.set_preserve_permissions(true);
     archive.set_overwrite(true);
@@ -125,7 +134,7 @@ pub(crate) fn unpack(archive: impl Read, root: &Path) -> Result<(), PortError> {
             return Err(refused());
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(hidden) = name.strip_prefix(".wh.") {
+        if let Some(hidden) = name.strip_prefix(".wh.").filter(|_| whiteouts == Whiteouts::Remove) {
             remove(root, &path, hidden)?;
             continue;
         }
@@ -200,7 +209,7 @@ mod tests {
         let mut file = header(EntryType::Regular, 2, 0o644);
         builder.append_data(&mut file, "x/evil", &b"hi"[..]).expect("a file");
         let bytes = builder.into_inner().and_then(|gzip| gzip.finish()).expect("an archive");
-        assert!(unpack(&bytes[..], root.path()).is_err());
+        assert!(unpack(&bytes[..], root.path(), Whiteouts::Plain).is_err());
         assert!(!outside.path().join("evil").exists());
     }
 }

@@ -37,7 +37,7 @@ impl ArtifactStore for Registry {
         let (path, root) = (self.blobs.path(archive), root.to_owned());
         aside(move || {
             let file = std::fs::File::open(&path).map_err(|error| disk("open a stored archive", error))?;
-            archive::unpack(std::io::BufReader::new(file), &root)
+            archive::unpack(std::io::BufReader::new(file), &root, archive::Whiteouts::Plain)
         })
         .await
     }

@@ -99,9 +99,8 @@ impl BlobWriter {
         let store = || -> std::io::Result<()> {
             let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
             let place = self.folder.join(digest.hex());
-            if place.exists() {
-                return Ok(());
-            }
+            // A blob that is there already is replaced by itself: that makes it young again, so that no sweep takes it from
+            // whoever has just stored it.
             file.as_file().sync_all()?;
             file.persist(&place).map_err(|error| error.error)?;
             sync_folder(&self.folder)
@@ -114,4 +113,25 @@ impl BlobWriter {
 /// Makes renames in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_stored_again_is_young_again_and_survives_a_sweep() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let blobs = Blobs::open(folder.path().to_owned()).expect("opened");
+        let stored = blobs.put(b"content").expect("stored");
+        let old = SystemTime::now() - 2 * YOUNG;
+        let age = || File::options().write(true).open(blobs.path(&stored.digest)).and_then(|file| file.set_modified(old)).expect("aged");
+        age();
+        blobs.put(b"content").expect("stored again");
+        blobs.sweep(&HashSet::new()).expect("swept");
+        assert_eq!(blobs.read(&stored.digest).expect("kept"), b"content");
+        age();
+        blobs.sweep(&HashSet::new()).expect("swept");
+        assert!(blobs.read(&stored.digest).is_err(), "an old blob that nobody names is removed");
+    }
 }

@@ -29,7 +29,7 @@ impl ImageSource for Registry {
             for layer in manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default() {
                 let path = registry.blobs.path(&digest(layer)?);
                 let file = std::fs::File::open(path).map_err(|error| disk("read a layer", error))?;
-                archive::unpack(std::io::BufReader::new(file), &into)?;
+                archive::unpack(std::io::BufReader::new(file), &into, archive::Whiteouts::Remove)?;
             }
             Ok(())
         })

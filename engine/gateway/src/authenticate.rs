@@ -3,15 +3,18 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hookwright_core::Actor;
-use hookwright_store::Store;
-use http::{HeaderMap, StatusCode, header};
+use hookwright_store::{Store, TOKEN_PREFIX};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::Problem;
 
 /// The token a request presents, if any.
 pub fn presented_token(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
+    token_in(headers.get(header::AUTHORIZATION)?)
+}
+
+fn token_in(value: &HeaderValue) -> Option<String> {
+    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest.trim().to_owned());
     }
@@ -20,6 +23,38 @@ pub fn presented_token(headers: &HeaderMap) -> Option<String> {
     }
     let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
     pair.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+/// Removes every `Authorization` that carries a token of the daemon, whoever chose it, and keeps the handler's own.
+///
+/// # Errors
+/// 503 when the database does not answer: then nothing is passed on.
+pub(crate) async fn strip_daemon_tokens(store: &Store, headers: &mut HeaderMap) -> Result<(), Problem> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(());
+    }
+    let mut theirs = Vec::new();
+    for value in headers.get_all(header::AUTHORIZATION) {
+        let ours = match token_in(value) {
+            None => false,
+            Some(token) => {
+                token.starts_with(TOKEN_PREFIX) || store.token_authenticate(&token).await.map_err(|error| silent(&error))?.is_some()
+            }
+        };
+        if !ours {
+            theirs.push(value.clone());
+        }
+    }
+    headers.remove(header::AUTHORIZATION);
+    for value in theirs {
+        headers.append(header::AUTHORIZATION, value);
+    }
+    Ok(())
+}
+
+fn silent(error: &hookwright_store::Error) -> Problem {
+    tracing::error!(%error, "a token could not be looked up");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again soon")
 }
 
 /// Who a request's token belongs to.
@@ -32,9 +67,6 @@ pub async fn token_holder(store: &Store, headers: &HeaderMap) -> Result<Actor, P
     match store.token_authenticate(&token).await {
         Ok(Some(actor)) => Ok(actor),
         Ok(None) => Err(Problem::new(StatusCode::UNAUTHORIZED, "the token is unknown or revoked")),
-        Err(error) => {
-            tracing::error!(%error, "a token could not be looked up");
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer; try again soon"))
-        }
+        Err(error) => Err(silent(&error)),
     }
 }

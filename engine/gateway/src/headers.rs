@@ -1,9 +1,6 @@
 //! Which headers pass between a client and a handler (RFC 9110, section 7.6.1; RFC 7239).
 
-use hookwright_store::TOKEN_PREFIX;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-use crate::presented_token;
 
 /// Cookies whose names begin so are the daemon's.
 const OWN_COOKIE: &str = "hookwright_";
@@ -46,9 +43,6 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
 /// Makes a request's headers fit for a handler.
 pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: &str, prefix: &str) -> Option<HeaderValue> {
     let upgrade = strip_hop_by_hop(headers);
-    if presented_token(headers).is_some_and(|token| token.starts_with(TOKEN_PREFIX)) {
-        headers.remove(header::AUTHORIZATION);
-    }
     keep_cookies(headers);
     for name in OURS {
         headers.remove(name);
@@ -56,7 +50,7 @@ pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: &
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
     let quoted_peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
     let own = [
-        ("forwarded", format!("for={quoted_peer};host=\"{host}\";proto=http")),
+        ("forwarded", format!("for={quoted_peer};host=\"{}\";proto=http", host.replace(['"', '\\'], ""))),
         ("x-forwarded-prefix", prefix.to_owned()),
         ("x-request-id", request_id.to_owned()),
     ];
@@ -71,12 +65,8 @@ pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: &
 /// Makes an answer's headers fit for a client.
 pub(crate) fn towards_client(headers: &mut HeaderMap, request_id: &str, sandbox: bool) -> Option<HeaderValue> {
     let upgrade = strip_hop_by_hop(headers);
-    let kept: Vec<HeaderValue> = headers
-        .get_all(header::SET_COOKIE)
-        .iter()
-        .filter(|value| !value.as_bytes().trim_ascii_start().starts_with(OWN_COOKIE.as_bytes()))
-        .cloned()
-        .collect();
+    let kept: Vec<HeaderValue> =
+        headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_own_cookie(value.as_bytes())).cloned().collect();
     headers.remove(header::SET_COOKIE);
     for value in kept {
         headers.append(header::SET_COOKIE, value);
@@ -90,6 +80,13 @@ pub(crate) fn towards_client(headers: &mut HeaderMap, request_id: &str, sandbox:
     upgrade
 }
 
+/// Whether a cookie may come back under one of our names: browsers send a cookie without name (`=hookwright_x`) as its bare value.
+fn is_own_cookie(value: &[u8]) -> bool {
+    let name = value.trim_ascii_start();
+    let name = name.strip_prefix(b"=").unwrap_or(name).trim_ascii_start();
+    name.get(..OWN_COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_COOKIE.as_bytes()))
+}
+
 fn keep_cookies(headers: &mut HeaderMap) {
     let cookies: Vec<String> = headers
         .get_all(header::COOKIE)
@@ -97,7 +94,7 @@ fn keep_cookies(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .map(|cookie| cookie.trim().to_owned())
-        .filter(|cookie| !cookie.is_empty() && !cookie.starts_with(OWN_COOKIE))
+        .filter(|cookie| !cookie.is_empty() && !is_own_cookie(cookie.as_bytes()))
         .collect();
     headers.remove(header::COOKIE);
     if let (false, Ok(value)) = (cookies.is_empty(), HeaderValue::from_str(&cookies.join("; "))) {
@@ -114,11 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn the_daemons_tokens_and_cookies_do_not_reach_a_handler() {
-        let mut sent =
-            headers(&[("authorization", "Bearer hw_abc"), ("cookie", "a=1; hookwright_session=x"), ("x-forwarded-for", "1.2.3.4")]);
+    fn the_daemons_cookies_and_forged_forwarding_do_not_reach_a_handler() {
+        let mut sent = headers(&[("cookie", "a=1; hookwright_session=x"), ("x-forwarded-for", "1.2.3.4")]);
         towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
-        assert!(!sent.contains_key("authorization"));
         assert_eq!(sent["cookie"], "a=1");
         assert!(!sent.contains_key("x-forwarded-for"));
     }
@@ -131,6 +126,13 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_in_the_host_cannot_forge_what_we_say_was_forwarded() {
+        let mut sent = headers(&[("host", "a\";proto=https;for=\"9.9.9.9")]);
+        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        assert_eq!(sent["forwarded"], "for=127.0.0.1;host=\"a;proto=https;for=9.9.9.9\";proto=http");
+    }
+
+    #[test]
     fn headers_that_the_connection_header_names_are_dropped_but_ours_stay() {
         let mut sent = headers(&[("connection", "x-secret, x-request-id"), ("x-secret", "1")]);
         towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
@@ -140,7 +142,10 @@ mod tests {
 
     #[test]
     fn a_handler_cannot_set_the_daemons_cookies() {
-        let mut answered = headers(&[("set-cookie", " hookwright_session=evil")]);
+        let mut answered = HeaderMap::new();
+        for cookie in [" hookwright_session=evil", "=hookwright_session=evil", "HOOKWRIGHT_session=evil"] {
+            answered.append("set-cookie", HeaderValue::from_static(cookie));
+        }
         towards_client(&mut answered, "id", true);
         assert!(!answered.contains_key("set-cookie"));
         assert!(answered["content-security-policy"].to_str().is_ok_and(|policy| policy.starts_with("sandbox")));

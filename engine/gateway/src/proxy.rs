@@ -17,6 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
+use crate::authenticate::strip_daemon_tokens;
 use crate::table::{InFlight, Route, Table};
 use crate::{GatewayOptions, Problem, headers, token_holder};
 
@@ -83,6 +84,7 @@ impl Proxy {
         };
         let backend = route.backend().ok_or_else(unavailable)?;
         let client_upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        strip_daemon_tokens(&self.options.store, request.headers_mut()).await?;
         let prefix = format!("/w/{webhook}/{environment}");
         let forward = self.forwarded(request, backend, &path, (request_id, &prefix))?;
         let timeout = self.options.response_timeout.min(route.target.response_timeout);

@@ -33,26 +33,15 @@ fn repository(row: &Row) -> Result<Repository> {
 }
 
 impl Store {
-    /// Adds a repository. One of that name and kind that exists is returned as it is.
+    /// Adds a repository in a transaction of its own; see [`Tx::repository_create`].
     ///
     /// # Errors
     /// [`Error::Taken`] when the name belongs to a repository of another kind or address.
     pub async fn repository_create(&self, name: &RepositoryName, kind: &RepositoryKind) -> Result<Repository> {
-        let url = match kind {
-            RepositoryKind::Hosted => None,
-            RepositoryKind::Remote { url } => Some(url.clone()),
-        };
-        let id = RepositoryId::new(&*self.inner.ids);
-        let now = self.inner.clock.now();
         let mut tx = self.begin().await?;
-        tx.execute(INSERT, args![id, name, url, now]).await?;
-        let row = tx.fetch_optional(FETCH_BY_NAME, args![name]).await?;
+        let repository = tx.repository_create(name, kind).await?;
         tx.commit("repository.created").await?;
-        let found = row.as_ref().map(repository).transpose()?;
-        match found {
-            Some(found) if found.kind == *kind => Ok(found),
-            _ => Err(Error::Taken { message: format!("the repository `{name}` exists already with another address") }),
-        }
+        Ok(repository)
     }
 
     /// A repository.
@@ -94,6 +83,25 @@ impl Store {
 }
 
 impl Tx {
+    /// Adds a repository. One of that name and kind that exists is returned as it is.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] when the name belongs to a repository of another kind or address.
+    pub async fn repository_create(&mut self, name: &RepositoryName, kind: &RepositoryKind) -> Result<Repository> {
+        let url = match kind {
+            RepositoryKind::Hosted => None,
+            RepositoryKind::Remote { url } => Some(url.clone()),
+        };
+        let id = RepositoryId::new(&*self.ids);
+        let now = self.clock.now();
+        self.execute(INSERT, args![id, name, url, now]).await?;
+        let found = self.fetch_optional(FETCH_BY_NAME, args![name]).await?.as_ref().map(repository).transpose()?;
+        match found {
+            Some(found) if found.kind == *kind => Ok(found),
+            _ => Err(Error::Taken { message: format!("the repository `{name}` exists already with another address") }),
+        }
+    }
+
     /// Records where a ref points to now, `None` when it is gone; returns the sequence number of this update of the ref.
     pub async fn ref_tip_set(&mut self, repository: &RepositoryId, reference: &RefName, commit: Option<&CommitSha>) -> Result<u64> {
         let now = self.clock.now();

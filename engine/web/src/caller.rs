@@ -1,7 +1,7 @@
 //! Who calls, and the one place where rights of readers and admins are asked.
 
 use axum::extract::FromRequestParts;
-use hookwright_core::{Action, Actor, WebhookName};
+use hookwright_core::{Action, Actor, EnvironmentName, WebhookName};
 use http::request::Parts;
 use http::{StatusCode, header};
 
@@ -17,9 +17,14 @@ impl Caller {
         self.must_for(action, None)
     }
 
-    /// May do it for a webhook.
+    /// May do it for a webhook in whichever environment.
     pub(crate) fn must_for(&self, action: Action, webhook: Option<&WebhookName>) -> Result<()> {
-        if self.0.may(action, webhook, None) {
+        self.must_in(action, webhook, None)
+    }
+
+    /// May do it for a webhook in an environment.
+    pub(crate) fn must_in(&self, action: Action, webhook: Option<&WebhookName>, environment: Option<&EnvironmentName>) -> Result<()> {
+        if self.0.may(action, webhook, environment) {
             return Ok(());
         }
         let role = match action {

@@ -42,12 +42,8 @@ async fn list(State(state): State<WebState>, caller: Caller) -> Result<Json<Valu
 }
 
 async fn add(State(state): State<WebState>, caller: Caller, Body(new): Body<NewRepository>) -> Result<(StatusCode, Json<Value>)> {
-    caller.must(Action::Develop)?;
     let kind = new.url.map_or(RepositoryKind::Hosted, |url| RepositoryKind::Remote { url });
-    let repository = state.store.repository_create(&new.name, &kind).await?;
-    if matches!(repository.kind, RepositoryKind::Remote { .. }) {
-        state.control.repository_changed(&new.name, Some(&caller.0.user)).await?;
-    }
+    let repository = state.control.repository_add(&caller.0, &new.name, &kind).await?;
     Ok((StatusCode::CREATED, Json(view(&repository))))
 }
 

@@ -28,20 +28,12 @@ struct NewValue {
     value: String,
 }
 
-fn check(caller: &Caller, action: Action, webhook: &WebhookName, environment: &EnvironmentName) -> Result<()> {
-    if caller.0.may(action, Some(webhook), Some(environment)) {
-        return Ok(());
-    }
-    let text = format!("{} may not do this for {webhook} in {environment}; ask an admin for a token that may", caller.0.user);
-    Err(Problem::new(StatusCode::FORBIDDEN, text))
-}
-
 async fn list(
     State(state): State<WebState>,
     caller: Caller,
     Path((webhook, environment)): Path<(WebhookName, EnvironmentName)>,
 ) -> Result<Json<Value>> {
-    check(&caller, Action::Read, &webhook, &environment)?;
+    caller.must_in(Action::Read, Some(&webhook), Some(&environment))?;
     let names = state.store.secret_names(&webhook, &environment).await?;
     let items: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
     Ok(Json(json!({ "items": items, "next_cursor": null })))
@@ -53,15 +45,11 @@ async fn set(
     Path((webhook, environment, name)): Path<(WebhookName, EnvironmentName, ConfigName)>,
     Body(new): Body<NewValue>,
 ) -> Result<StatusCode> {
-    check(&caller, Action::Develop, &webhook, &environment)?;
+    caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
     if new.value.is_empty() || new.value.len() > VALUE_LIMIT || new.value.contains('\0') {
         return Err(Problem::invalid(format!("a secret has 1 to {VALUE_LIMIT} bytes, none of them zero")));
     }
-    let mut tx = state.store.begin().await?;
-    state.store.secret_set_in(&mut tx, (&webhook, &environment), &name, &SecretValue::new(new.value)).await?;
-    tx.audit_append(audit(&caller, "secret.set", (&webhook, &environment), name.as_str())).await?;
-    tx.commit("secret.set").await?;
-    state.control.secret_changed(&caller.0, &webhook, &environment).await?;
+    state.control.secret_set(&caller.0, (&webhook, &environment), &name, &SecretValue::new(new.value)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,7 +58,7 @@ async fn remove(
     caller: Caller,
     Path((webhook, environment, name)): Path<(WebhookName, EnvironmentName, ConfigName)>,
 ) -> Result<StatusCode> {
-    check(&caller, Action::Develop, &webhook, &environment)?;
+    caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
     let mut tx = state.store.begin().await?;
     let removed = state.store.secret_delete_in(&mut tx, (&webhook, &environment), &name).await?;
     tx.audit_append(audit(&caller, "secret.removed", (&webhook, &environment), name.as_str())).await?;

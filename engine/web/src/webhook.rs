@@ -94,7 +94,7 @@ async fn logs(
     Path((webhook, environment)): Path<(WebhookName, EnvironmentName)>,
     Query(query): Query<LogQuery>,
 ) -> Result<Json<LogChunk>> {
-    caller.must_for(Action::Read, Some(&webhook))?;
+    caller.must_in(Action::Read, Some(&webhook), Some(&environment))?;
     let missing = || Problem::not_found(format!("nothing of `{webhook}` was deployed to `{environment}` yet"));
     let newest = state.store.deployment_list(&webhook, Some(&environment), 1).await?;
     let newest = newest.first().ok_or_else(missing)?;

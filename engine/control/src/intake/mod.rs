@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hookwright_core::port::{Location, Notifier, Tip, Topic};
 use hookwright_core::{
-    Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId, RunReason,
-    WebhookName,
+    Action, Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId,
+    RunReason, WebhookName,
 };
 use hookwright_store::{NewAudit, Tx, WebhookSpec};
 use tracing::info;
@@ -35,6 +35,30 @@ impl Looks {
 }
 
 impl Control {
+    /// Adds a repository. A remote's refs are read first: an address that is refused or does not answer is never stored.
+    ///
+    /// # Errors
+    /// `Forbidden`, `Conflict` when the name is taken, `Invalid` when the address is refused or cannot be read.
+    pub async fn repository_add(&self, actor: &Actor, name: &RepositoryName, kind: &RepositoryKind) -> Result<Repository> {
+        check_rights(actor, kind)?;
+        let deps = self.deps();
+        if let RepositoryKind::Remote { url } = kind {
+            let id = RepositoryId::new(deps.ids.as_ref());
+            let place = Location { id, name: name.clone(), url: Some(url.clone()), credential: None };
+            deps.revisions.tips(&place).await?;
+        }
+        let mut tx = deps.store.begin().await?;
+        let repository = tx.repository_create(name, kind).await.map_err(|error| match error {
+            hookwright_store::Error::Taken { message } => Error::Conflict(message),
+            error => error.into(),
+        })?;
+        let entry = NewAudit { user: &actor.user, action: "repository.added", webhook: None, environment: None, detail: name.as_str() };
+        tx.audit_append(entry).await?;
+        tx.commit("repository.created").await?;
+        deps.wakes.wake(Topic::Intake);
+        Ok(repository)
+    }
+
     /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created.
     ///
     /// # Errors
@@ -44,6 +68,17 @@ impl Control {
         let repository = self.deps().store.repository_fetch_by_name(name).await?.ok_or_else(missing)?;
         look(self.deps(), self.looks(), &repository, actor).await.map(|_| ())
     }
+}
+
+/// Refuses what the actor may not watch: an address on this machine (`file://`) is an admin's to name.
+fn check_rights(actor: &Actor, kind: &RepositoryKind) -> Result<()> {
+    let local = matches!(kind, RepositoryKind::Remote { url } if url.trim_start().to_ascii_lowercase().starts_with("file:"));
+    let action = if local { Action::Administer } else { Action::Develop };
+    if actor.may(action, None, None) {
+        return Ok(());
+    }
+    let role = format!("{:?}", action.least_role()).to_lowercase();
+    Err(Error::Forbidden(format!("{} may not add this repository: it takes the role `{role}` for everything", actor.user)))
 }
 
 /// Compares a repository's refs with those recorded, and creates the runs that follow. Returns whether anything had moved.

@@ -2,7 +2,8 @@
 
 use hookwright_core::status::PromotionStatus;
 use hookwright_core::{
-    Action, Actor, Approval, ApprovalId, Decision, EnvironmentName, Hold, Origin, Promotion, PromotionId, Release, ReleaseId, WebhookName,
+    Action, Actor, Approval, ApprovalId, ConfigName, Decision, EnvironmentName, Hold, Origin, Promotion, PromotionId, Release, ReleaseId,
+    SecretValue, WebhookName,
 };
 use hookwright_store::{NewAudit, PromotionFilter, Tx};
 
@@ -138,24 +139,45 @@ impl Control {
         Ok(promotion.id)
     }
 
-    /// A secret changed: what is live there is deployed again with the new values. `None` when nothing is live; then gates look again.
+    /// Sets a secret; what is live there is deployed again with it, in the same transaction, so that neither happens without the other.
+    /// `None` when nothing is live: then gates look again.
     ///
     /// # Errors
-    /// `Forbidden`.
-    pub async fn secret_changed(&self, actor: &Actor, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Option<PromotionId>> {
-        allow(actor, Action::Develop, "reconfigure", webhook, environment)?;
+    /// `Forbidden`; `Conflict` while a deployment is under way, and then nothing is set.
+    pub async fn secret_set(
+        &self,
+        actor: &Actor,
+        at: (&WebhookName, &EnvironmentName),
+        name: &ConfigName,
+        value: &SecretValue,
+    ) -> Result<Option<PromotionId>> {
+        let (webhook, environment) = at;
+        allow(actor, Action::Develop, "set secrets of", webhook, environment)?;
         let deps = self.deps();
-        let Some(current) = deps.store.deployment_current(webhook, environment).await? else {
-            wake_all(deps);
-            return Ok(None);
+        let release = match deps.store.deployment_current(webhook, environment).await? {
+            Some(current) => Some(named(deps, webhook, &current.release).await?),
+            None => None,
         };
-        let release = named(deps, webhook, &current.release).await?;
         let mut tx = deps.store.begin().await?;
-        let promotion = take_or_open_in(deps, &mut tx, &release, environment, Origin::Reconfigure { actor: actor.user.clone() }).await?;
-        audit_in(&mut tx, actor, "promotion.reconfigure", &promotion, "").await?;
-        tx.commit("promotion.reconfigure").await?;
+        deps.store.secret_set_in(&mut tx, at, name, value).await?;
+        let entry = NewAudit {
+            user: &actor.user,
+            action: "secret.set",
+            webhook: Some(webhook),
+            environment: Some(environment),
+            detail: name.as_str(),
+        };
+        tx.audit_append(entry).await?;
+        let mut opened = None;
+        if let Some(release) = release {
+            let origin = Origin::Reconfigure { actor: actor.user.clone() };
+            let promotion = take_or_open_in(deps, &mut tx, &release, environment, origin).await?;
+            audit_in(&mut tx, actor, "promotion.reconfigure", &promotion, "").await?;
+            opened = Some(promotion.id);
+        }
+        tx.commit("secret.set").await?;
         wake_all(deps);
-        Ok(Some(promotion.id))
+        Ok(opened)
     }
 
     async fn decide(&self, actor: &Actor, promotion: Promotion, decision: Decision, reason: Option<String>) -> Result<PromotionId> {

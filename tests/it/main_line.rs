@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hookwright_testkit::{Daemon, WorkingCopy};
+use hookwright_testkit::{Daemon, DaemonOptions, WorkingCopy};
 use serde_json::json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
@@ -134,4 +134,66 @@ async fn a_viewer_can_look_and_nothing_else() {
     copy.edit("README.md", "A whole webhook", "Vera's webhook").commit("Sneak");
     let output = copy.try_push(&daemon, "hello-python", token, "main");
     assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn an_address_that_is_refused_is_not_stored() {
+    let daemon = Daemon::start(BINARY).await;
+    for url in ["https://u:canary-91c2@127.0.0.1:1/x.git", "ext::sh -c id", "http://10.0.0.1/x.git"] {
+        let (status, answer) =
+            daemon.request(reqwest::Method::POST, "/api/v1/repositories", Some(json!({ "name": "shop", "url": url }))).await;
+        assert_eq!(status, 422, "{url}: {answer}");
+    }
+    assert_eq!(daemon.get("/api/v1/repositories").await["items"], json!([]));
+    assert!(!daemon.log().contains("canary-91c2"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_watched_remote_is_built_and_only_an_admin_may_name_a_folder_of_this_machine() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&example("hello-python"));
+    let wish = json!({ "name": "shop", "url": format!("file://{}", copy.path().display()) });
+    let made = daemon.post("/api/v1/tokens", json!({ "user": "dev", "grants": [{ "role": "developer", "scope": {} }] })).await;
+    let developer = made["token"].as_str().expect("a token");
+    let url = wish["url"].as_str().expect("an address");
+    assert_eq!(hookwright(&daemon, developer, &["repo", "add", "shop", url]).0, 4);
+
+    daemon.post("/api/v1/repositories", wish.clone()).await;
+    assert_eq!(daemon.run_ended("hello-python", 1).await["status"], "succeeded");
+    daemon.answers("hello-python", "development", "Hello").await;
+}
+
+#[tokio::test]
+async fn a_viewer_of_development_does_not_read_the_logs_of_production() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&example("hello-python"));
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello").await;
+    let grant = json!({ "role": "viewer", "scope": { "environment": "development" } });
+    let made = daemon.post("/api/v1/tokens", json!({ "user": "vera", "grants": [grant] })).await;
+    let token = made["token"].as_str().expect("a token");
+    assert_eq!(hookwright(&daemon, token, &["logs", "--deployment", "hello-python", "development"]).0, 0);
+    assert_eq!(hookwright(&daemon, token, &["logs", "--deployment", "hello-python", "production"]).0, 4);
+}
+
+#[tokio::test]
+async fn an_admin_token_of_ones_own_choice_never_reaches_a_handler() {
+    let variables = vec![("HOOKWRIGHT_ADMIN_TOKEN".to_owned(), "chosen-by-hand-5d1e".to_owned())];
+    let daemon =
+        Daemon::start_with(DaemonOptions { binary: BINARY.into(), variables, token: Some("chosen-by-hand-5d1e".to_owned()) }).await;
+    let copy = WorkingCopy::of(&example("hello-python"));
+    copy.edit(
+        "server.py",
+        "self.answer(\"ready\\n\" if self.path == \"/readyz\" else greeting(\"\"))",
+        "self.answer(greeting(str(self.headers)))",
+    )
+    .commit("Tell what arrives");
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello").await;
+    let url = format!("{}/w/hello-python/development/", daemon.address());
+    let client = reqwest::Client::new();
+    for (sent, arrives) in [("chosen-by-hand-5d1e", false), ("the-handlers-own", true)] {
+        let text = client.get(&url).bearer_auth(sent).send().await.expect("an answer").text().await.expect("a text");
+        assert_eq!(text.contains(sent), arrives, "{text}");
+    }
 }

@@ -19,6 +19,8 @@ pub struct DaemonOptions {
     pub binary: PathBuf,
     /// Variables it is started with.
     pub variables: Vec<(String, String)>,
+    /// The admin's token, when the variables choose it; else it is read from the file that the daemon writes.
+    pub token: Option<String>,
 }
 
 /// A running daemon; it is killed when the value is dropped.
@@ -34,7 +36,7 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the binary on an empty data folder and waits until it is ready.
     pub async fn start(binary: impl Into<PathBuf>) -> Self {
-        Self::start_with(DaemonOptions { binary: binary.into(), variables: Vec::new() }).await
+        Self::start_with(DaemonOptions { binary: binary.into(), variables: Vec::new(), token: None }).await
     }
 
     /// The same with options.
@@ -102,9 +104,9 @@ impl Daemon {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
                 panic!("the daemon ended with {status}:\n{}", self.log());
             }
-            if let (Ok(address), Ok(token)) =
-                (std::fs::read_to_string(data.join("address")), std::fs::read_to_string(data.join("admin-token")))
-            {
+            let written = std::fs::read_to_string(data.join("admin-token")).ok();
+            let token = self.options.token.clone().or(written);
+            if let (Ok(address), Some(token)) = (std::fs::read_to_string(data.join("address")), token) {
                 address.trim().clone_into(&mut self.address);
                 token.trim().clone_into(&mut self.token);
                 if self.client.get(format!("{}/readyz", self.address)).send().await.is_ok_and(|answer| answer.status().is_success()) {

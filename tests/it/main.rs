@@ -1,5 +1,6 @@
 //! The one integration-test binary: the real `hookwright` binary, the real git client, real handlers.
 
 mod architecture;
+mod crash;
 mod faults;
 mod main_line;

@@ -6,6 +6,7 @@ mod command;
 mod configuration;
 mod examples;
 mod exit;
+mod failpoint;
 mod output;
 mod server;
 mod system;

@@ -56,7 +56,8 @@ impl Daemon {
             "" => format!("sqlite://{}", data.join("hookwright.db").display()),
             url => url.to_owned(),
         };
-        let store = Store::open(StoreOptions { url, clock: clock.clone(), ids: ids.clone(), key, failpoint: None }).await?;
+        let failpoint = crate::failpoint::of_the_environment()?;
+        let store = Store::open(StoreOptions { url, clock: clock.clone(), ids: ids.clone(), key, failpoint }).await?;
         let admin_token = admin_token(&store, data).await?;
         let wakes = Wakes::new();
         let notifier = Arc::new(wakes.clone());

@@ -30,9 +30,9 @@ pub enum Error {
         message: String,
     },
     /// Another daemon works on this database.
-    #[error("another daemon already works on `{place}`; stop it first, or give this one another --data folder")]
+    #[error("another daemon already works on `{place}`; stop it first, or give this one another --data folder or --database")]
     InUse {
-        /// The database file.
+        /// The database file, or the database and its host.
         place: String,
     },
     /// The name is taken.

@@ -26,7 +26,7 @@ pub use audit::{AuditEntry, NewAudit};
 pub use cache::CacheEntry;
 pub use error::{Error, Result};
 pub use key::SecretKey;
-pub use pool::{Failpoint, Store, StoreOptions, Tx};
+pub use pool::{Failpoint, Moment, Store, StoreOptions, Tx};
 pub use promotion::PromotionFilter;
 pub use run::{NewRunRecord, OpenRun, RunConcurrency, RunFilter, RunRecord, RunStop};
 pub use stage_run::StageRecord;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookwright_core::{Clock, IdSource};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Connection as _, Postgres, Row as _, Sqlite, Transaction};
 
 use crate::sql::{Row, Value, bind};
 use crate::{Error, Result, SecretKey, migrate};
@@ -23,8 +23,24 @@ const POSTGRES_CONNECTIONS: u32 = 10;
 /// How long a statement waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(30);
 
-/// Called with the name of each transition just before its commit; a crash test ends the process there.
-pub type Failpoint = Arc<dyn Fn(&'static str) + Send + Sync>;
+/// The number of our advisory lock in a PostgreSQL database: the ASCII codes of `hookwrig`.
+const ADVISORY_LOCK: i64 = i64::from_be_bytes(*b"hookwrig");
+
+/// How often, and how far apart, the advisory lock is asked for.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Called with the name of each transition on both sides of its commit; a crash test ends the process there.
+pub type Failpoint = Arc<dyn Fn(&'static str, Moment) + Send + Sync>;
+
+/// A side of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing of the transaction is durable.
+    Before,
+    /// All of it is, and nobody has acted on it.
+    After,
+}
 
 /// How to open a store.
 pub struct StoreOptions {
@@ -52,8 +68,19 @@ pub(crate) struct Inner {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) key: SecretKey,
     failpoint: Option<Failpoint>,
-    /// Held as long as the store lives, so that no second daemon opens the file.
-    _lock: Option<nix::fcntl::Flock<File>>,
+    /// Held as long as the store lives, so that no second daemon opens the database.
+    _lock: Lock,
+}
+
+/// What keeps a second daemon out.
+enum Lock {
+    File {
+        _held: nix::fcntl::Flock<File>,
+    },
+    /// An advisory lock lives as long as its connection.
+    Session {
+        _held: Box<PgConnection>,
+    },
 }
 
 pub(crate) enum Pool {
@@ -69,9 +96,10 @@ impl Store {
     pub async fn open(options: StoreOptions) -> Result<Self> {
         let (pool, lock) = if let Some(path) = options.url.strip_prefix("sqlite://") {
             let lock = lock_file(Path::new(path))?;
-            (open_sqlite(path).await?, Some(lock))
+            (open_sqlite(path).await?, Lock::File { _held: lock })
         } else {
-            (open_postgres(&options.url).await?, None)
+            let lock = lock_session(&options.url).await?;
+            (open_postgres(&options.url).await?, Lock::Session { _held: Box::new(lock) })
         };
         let inner = Inner { pool, clock: options.clock, ids: options.ids, key: options.key, failpoint: options.failpoint, _lock: lock };
         let store = Self { inner: Arc::new(inner) };
@@ -141,14 +169,15 @@ enum TxKind {
 impl Tx {
     /// Makes it durable. `transition` names what happened (`run.created`): crash tests stop right before it.
     pub async fn commit(self, transition: &'static str) -> Result<()> {
-        if let Some(failpoint) = &self.failpoint {
-            failpoint(transition);
-        }
+        let pass = |moment| self.failpoint.iter().for_each(|failpoint| failpoint(transition, moment));
+        pass(Moment::Before);
         match self.kind {
             TxKind::Sqlite(tx) => tx.commit().await,
             TxKind::Postgres(tx) => tx.commit().await,
         }
-        .map_err(|cause| database("COMMIT", cause))
+        .map_err(|cause| database("COMMIT", cause))?;
+        pass(Moment::After);
+        Ok(())
     }
 
     /// Runs a statement; returns the rows it touched.
@@ -209,10 +238,32 @@ async fn open_sqlite(path: &str) -> Result<Pool> {
     Ok(Pool::Sqlite { writer, readers })
 }
 
+fn postgres_options(url: &str) -> Result<PgConnectOptions> {
+    let message =
+        |error: sqlx::Error| format!("`--database` is no usable address: {error}; it reads postgres://user:password@host/database");
+    PgConnectOptions::from_str(url).map_err(|error| Error::Open { message: message(error) })
+}
+
+fn refused(error: sqlx::Error) -> Error {
+    Error::Open { message: format!("PostgreSQL does not take the connection: {error}; check --database") }
+}
+
 async fn open_postgres(url: &str) -> Result<Pool> {
-    let failed =
-        |error: sqlx::Error| Error::Open { message: format!("PostgreSQL does not take the connection: {error}; check --database") };
-    let options = PgConnectOptions::from_str(url).map_err(failed)?;
-    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE).connect_with(options).await;
-    pool.map(Pool::Postgres).map_err(failed)
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE);
+    pool.connect_with(postgres_options(url)?).await.map(Pool::Postgres).map_err(refused)
+}
+
+/// The advisory lock of this database, on a connection of its own. A daemon that was just killed may hold it for a moment longer.
+async fn lock_session(url: &str) -> Result<PgConnection> {
+    let options = postgres_options(url)?;
+    let place = format!("{} on {}", options.get_database().unwrap_or("the database"), options.get_host());
+    let mut connection = PgConnection::connect_with(&options).await.map_err(refused)?;
+    for _ in 0..LOCK_TRIES {
+        let row = sqlx::query("SELECT pg_try_advisory_lock($1) AS taken").bind(ADVISORY_LOCK).fetch_one(&mut connection).await;
+        if row.and_then(|row| row.try_get("taken")).map_err(refused)? {
+            return Ok(connection);
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Err(Error::InUse { place })
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::Database;
+
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -23,10 +25,26 @@ pub struct DaemonOptions {
     pub token: Option<String>,
 }
 
+impl DaemonOptions {
+    /// The binary as it comes.
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self { binary: binary.into(), variables: Vec::new(), token: None }
+    }
+
+    /// With a variable more.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
 /// A running daemon; it is killed when the value is dropped.
 pub struct Daemon {
     options: DaemonOptions,
     folder: TempDir,
+    /// Dropped after the child was ended.
+    database: Option<Database>,
     child: Child,
     address: String,
     token: String,
@@ -36,18 +54,54 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the binary on an empty data folder and waits until it is ready.
     pub async fn start(binary: impl Into<PathBuf>) -> Self {
-        Self::start_with(DaemonOptions { binary: binary.into(), variables: Vec::new(), token: None }).await
+        Self::start_with(DaemonOptions::new(binary)).await
     }
 
-    /// The same with options.
-    pub async fn start_with(options: DaemonOptions) -> Self {
+    /// The same with options. When `HOOKWRIGHT_TEST_POSTGRES` names a server, the daemon gets a database of its own there.
+    pub async fn start_with(mut options: DaemonOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        let database = Database::of_the_environment();
+        if let Some(database) = &database {
+            options.variables.push(("HOOKWRIGHT_DATABASE".to_owned(), database.url()));
+        }
         let child = spawn(&options, folder.path());
-        let mut daemon = Self { options, folder, child, address: String::new(), token: String::new(), client };
+        let mut daemon = Self { options, folder, database, child, address: String::new(), token: String::new(), client };
         daemon.wait_ready().await;
         daemon
+    }
+
+    /// The database's address; `None`: SQLite in the data folder.
+    pub fn database(&self) -> Option<String> {
+        self.database.as_ref().map(Database::url)
+    }
+
+    /// A variable more for the next [`restart`](Self::restart).
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.options.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Whether the process has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be waited for").is_none()
+    }
+
+    /// Takes a variable away for the next [`restart`](Self::restart).
+    pub fn unset(&mut self, name: &str) {
+        self.options.variables.retain(|(known, _)| known != name);
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the daemon does not end:\n{}", self.log());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The data folder.
@@ -87,14 +141,7 @@ impl Daemon {
     pub async fn terminate(&mut self) -> ExitStatus {
         let status = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
         assert!(status.success());
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "the daemon does not end");
-            tokio::time::sleep(LOOK).await;
-        }
+        self.ended().await
     }
 
     async fn wait_ready(&mut self) {
@@ -139,13 +186,18 @@ impl Daemon {
 
     /// Any call on the API; returns the status and the body, `null` when it is not JSON.
     pub async fn request(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.try_request(method, path, body).await.expect("the daemon answers")
+    }
+
+    /// The same of a daemon that may die over it: then `None`.
+    pub async fn try_request(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Option<(u16, Value)> {
         let mut request = self.client.request(method, format!("{}{path}", self.address)).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let answer = request.send().await.expect("the daemon answers");
+        let answer = request.send().await.ok()?;
         let status = answer.status().as_u16();
-        (status, answer.json().await.unwrap_or(Value::Null))
+        Some((status, answer.json().await.unwrap_or(Value::Null)))
     }
 
     /// Calls a webhook without any token; returns status and text.
@@ -180,6 +232,18 @@ impl Daemon {
             let run = list["items"].as_array()?.iter().find(|run| run["number"] == number)?.clone();
             let ended = !matches!(run["status"].as_str()?, "queued" | "running");
             ended.then_some(run)
+        })
+        .await
+    }
+
+    /// Waits until exactly one promotion of the webhook waits for the environment, and says which release it is.
+    pub async fn waits_for_approval(&self, webhook: &str, environment: &str) -> String {
+        let path = format!("/api/v1/promotions?webhook={webhook}&environment={environment}&open=true");
+        self.until(&format!("{webhook} to wait for {environment}"), async |daemon: &Self| {
+            let list = daemon.get(&path).await;
+            let items = list["items"].as_array()?;
+            let waits = items.len() == 1 && items[0]["status"] == "waiting" && items[0]["status_reason"].is_string();
+            waits.then(|| items[0]["release"].as_str().unwrap_or_default().to_owned())
         })
         .await
     }

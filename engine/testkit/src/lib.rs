@@ -1,7 +1,9 @@
 //! Development only: a daemon as a child process, and repositories pushed with the real git client.
 
 mod daemon;
+mod database;
 mod repository;
 
 pub use daemon::{Daemon, DaemonOptions};
+pub use database::Database;
 pub use repository::WorkingCopy;

@@ -102,18 +102,31 @@ async fn revive(daemon: &mut Daemon, crashed: &mut bool) {
     daemon.restart().await;
 }
 
-/// Looks again until production answers with the text, whatever dies meanwhile.
-async fn answers(daemon: &mut Daemon, crashed: &mut bool, needle: &str) {
-    for _ in 0..600 {
+/// Looks again until it is so, whatever dies meanwhile.
+async fn until(daemon: &mut Daemon, crashed: &mut bool, what: &str, mut look: impl AsyncFnMut(&Daemon) -> bool) {
+    for _ in 0..1200 {
         if !daemon.is_running() {
             revive(daemon, crashed).await;
         }
-        if daemon.call("hello-python", "production", "/").await.1.contains(needle) {
+        if look(daemon).await {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    panic!("production never answered `{needle}`:\n{}", daemon.log());
+    panic!("waited in vain for {what}:\n{}", daemon.log());
+}
+
+async fn answers(daemon: &mut Daemon, crashed: &mut bool, environment: &str, needle: &str) {
+    let look = async |daemon: &Daemon| daemon.call("hello-python", environment, "/").await.1.contains(needle);
+    until(daemon, crashed, &format!("`{needle}` from {environment}"), look).await;
+}
+
+/// Whether exactly one promotion waits for production, and has been judged.
+async fn waits(daemon: &Daemon) -> bool {
+    let path = "/api/v1/promotions?webhook=hello-python&environment=production&open=true";
+    let Some((200, list)) = daemon.try_request(reqwest::Method::GET, path, None).await else { return false };
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    items.len() == 1 && items[0]["status"] == "waiting" && items[0]["status_reason"].is_string()
 }
 
 /// One release in production, a second one approved, and back, with a crash on the way.
@@ -131,34 +144,22 @@ async fn update_survives(side: &str, transition: &str) {
     daemon.restart().await;
 
     ask(&mut daemon, &mut crashed, "approve", ("promotion.approved", 1)).await;
-    answers(&mut daemon, &mut crashed, "First").await;
+    answers(&mut daemon, &mut crashed, "production", "First").await;
     copy.edit("server.py", "First", "Second").commit("Second");
     if !copy.try_push(&daemon, "hello-python", daemon.token(), "main").status.success() {
         revive(&mut daemon, &mut crashed).await;
         copy.push(&daemon, "hello-python");
     }
-    // A crash may come while this is looked for.
-    for _ in 0..600 {
-        if !daemon.is_running() {
-            revive(&mut daemon, &mut crashed).await;
-        }
-        if daemon.call("hello-python", "development", "/").await.1.contains("Second") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    if !daemon.is_running() {
-        revive(&mut daemon, &mut crashed).await;
-    }
-    daemon.waits_for_approval("hello-python", "production").await;
+    answers(&mut daemon, &mut crashed, "development", "Second").await;
+    until(&mut daemon, &mut crashed, "the approval", waits).await;
     ask(&mut daemon, &mut crashed, "approve", ("promotion.approved", 2)).await;
-    answers(&mut daemon, &mut crashed, "Second").await;
+    answers(&mut daemon, &mut crashed, "production", "Second").await;
     ask(&mut daemon, &mut crashed, "rollback", ("promotion.rollback", 1)).await;
-    answers(&mut daemon, &mut crashed, "First").await;
+    answers(&mut daemon, &mut crashed, "production", "First").await;
     if !crashed {
         revive(&mut daemon, &mut crashed).await;
     }
-    answers(&mut daemon, &mut crashed, "First").await;
+    answers(&mut daemon, &mut crashed, "production", "First").await;
     let live = promotions(&daemon, "production").await;
     let open = live.iter().filter(|one| matches!(one["status"].as_str(), Some("waiting" | "deploying"))).count();
     assert_eq!(open, 0, "{place}: {live:?}");

@@ -1,6 +1,7 @@
 //! Puts the daemon together: the store, the adapters, the engine, the gateway and the API, and the listeners in front of them.
 //! The only place that knows every crate.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
 use hookwright_core::port::{Isolation, PushSink, Runtime};
@@ -19,6 +20,7 @@ use hookwright_runtime::{ExecutorOptions, ProcessExecutor, ProcessRuntime, Runti
 use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{SecretKey, Store, StoreOptions};
 use hookwright_web::WebState;
+use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -42,6 +44,8 @@ pub(crate) struct Daemon {
     runtime: Arc<ProcessRuntime>,
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
+    /// Held as long as the daemon lives.
+    _lock: Flock<File>,
 }
 
 impl Daemon {
@@ -49,6 +53,7 @@ impl Daemon {
     pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
         let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
         std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder `{}`", data.display()))?;
+        let lock = lock_folder(data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let ids: Arc<dyn IdSource> = Arc::new(UuidV7);
         let key = SecretKey::load_or_create(&data.join("key")).context("cannot open the key that secrets are encrypted with")?;
@@ -130,7 +135,7 @@ impl Daemon {
         listeners.push(tokio::spawn(server::serve(listener, router, limits, stop.clone())));
         write_privately(&data.join("address"), &format!("http://{address}\n"))?;
         info!(%address, data = %data.display(), "the daemon serves");
-        Ok(Self { address, gateway_address, admin_token, control, runtime, stop, listeners })
+        Ok(Self { address, gateway_address, admin_token, control, runtime, stop, listeners, _lock: lock })
     }
 
     /// Ends every handler too, which otherwise runs on: for the demo. The next start on the same data starts them again.
@@ -187,6 +192,14 @@ async fn admin_token(store: &Store, data: &Path) -> Result<String> {
     };
     write_privately(&path, &format!("{token}\n"))?;
     Ok(token)
+}
+
+/// Keeps a second daemon off the folder, whatever database it is given. A daemon that ends lets go within moments.
+fn lock_folder(data: &Path) -> Result<Flock<File>> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| anyhow!("another daemon already works on `{}`; stop it first, or give this one another --data folder", data.display()))
 }
 
 /// Writes a file that only its owner can read; aside and renamed, so that nobody reads half of it.

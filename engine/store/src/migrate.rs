@@ -15,7 +15,13 @@ const MIGRATIONS: &[(i64, &str)] = &[
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";
 
+/// Applies every migration that is missing.
 pub(crate) async fn run(store: &Store) -> Result<()> {
+    run_to(store, i64::MAX).await
+}
+
+/// The same, up to and including a version.
+async fn run_to(store: &Store, last: i64) -> Result<()> {
     let mut tx = store.begin().await?;
     tx.execute(CREATE, Vec::new()).await?;
     let rows = tx.fetch_all("SELECT version, digest FROM migrations ORDER BY version", Vec::new()).await?;
@@ -30,7 +36,7 @@ pub(crate) async fn run(store: &Store) -> Result<()> {
         }
         applied.push((version, row.text("digest")?));
     }
-    for (version, text) in MIGRATIONS {
+    for (version, text) in MIGRATIONS.iter().filter(|(version, _)| *version <= last) {
         let digest = Digest::of(text).to_string();
         match applied.iter().find(|(known, _)| known == version) {
             Some((_, known)) if *known == digest => {}
@@ -54,7 +60,101 @@ fn statements(text: &'static str) -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use hookwright_core::{Clock, IdSource, Timestamp};
+    use hookwright_testkit::Database;
+
     use super::*;
+    use crate::{SecretKey, StoreOptions};
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(1)
+        }
+
+        fn monotonic(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+    }
+
+    impl IdSource for Fixed {
+        fn uuid(&self) -> uuid::Uuid {
+            uuid::Uuid::nil()
+        }
+    }
+
+    /// The tables of a database in an order in which they can be filled, with their columns and whether each holds numbers.
+    async fn tables(store: &Store) -> Vec<(String, Vec<(String, bool)>)> {
+        let statement = match &store.inner.pool {
+            crate::pool::Pool::Sqlite { .. } => {
+                "SELECT tables.name AS \"table\", columns.name AS \"column\", columns.type AS kind FROM sqlite_master AS tables,
+                    pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' ORDER BY tables.rowid, columns.cid"
+            }
+            crate::pool::Pool::Postgres(_) => {
+                "SELECT c.relname::text AS \"table\", a.attname::text AS \"column\", format_type(a.atttypid, NULL) AS kind
+                    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind = 'r' AND a.attnum > 0
+                    AND c.relnamespace = 'public'::regnamespace ORDER BY c.oid, a.attnum"
+            }
+        };
+        let mut tables: Vec<(String, Vec<(String, bool)>)> = Vec::new();
+        for row in store.fetch_all(statement, Vec::new()).await.expect("a readable catalogue") {
+            let (table, column) = (row.text("table").expect("a name"), row.text("column").expect("a name"));
+            let number = row.text("kind").expect("a type").eq_ignore_ascii_case("bigint");
+            if table == "migrations" {
+                continue;
+            }
+            if tables.last().is_none_or(|(last, _)| *last != table) {
+                tables.push((table.clone(), Vec::new()));
+            }
+            tables.last_mut().expect("a table").1.push((column, number));
+        }
+        tables
+    }
+
+    async fn count(store: &Store, table: &str) -> i64 {
+        let statement = Box::leak(format!("SELECT COUNT(*) AS rows FROM {table}").into_boxed_str());
+        store.fetch_all(statement, Vec::new()).await.expect("a readable table")[0].integer("rows").expect("a number")
+    }
+
+    /// Opens an empty database, brings it to `version`, puts a row into every table, and takes it to the newest version.
+    async fn upgrade_from(version: i64) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Database::of_the_environment();
+        let url = database.as_ref().map_or_else(|| format!("sqlite://{}", folder.path().join("db").display()), Database::url);
+        let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
+        let options = StoreOptions { url, clock: Arc::new(Fixed), ids: Arc::new(Fixed), key, failpoint: None };
+        let store = Store::connect(options).await.expect("an open database");
+        run_to(&store, version).await.expect("the old schema");
+        let old = tables(&store).await;
+        assert!(!old.is_empty());
+        let mut tx = store.begin().await.expect("a transaction");
+        for (table, columns) in &old {
+            let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+            let values: Vec<&str> = columns.iter().map(|(_, number)| if *number { "1" } else { "'waiting'" }).collect();
+            let statement = format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "));
+            tx.execute(Box::leak(statement.into_boxed_str()), Vec::new()).await.expect("a row fits");
+        }
+        tx.commit("filled").await.expect("committed");
+
+        run(&store).await.expect("the newest schema");
+        run(&store).await.expect("nothing is left to do");
+
+        let new = tables(&store).await;
+        for (table, _) in old.iter().filter(|(table, _)| new.iter().any(|(name, _)| name == table)) {
+            assert_eq!(count(&store, table).await, 1, "the row of `{table}` is kept from version {version}");
+        }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn every_version_with_data_in_it_is_brought_up_to_date_and_keeps_the_data() {
+        for (version, _) in MIGRATIONS {
+            upgrade_from(*version).await;
+        }
+    }
 
     #[test]
     fn comments_alone_are_no_statement() {

@@ -94,6 +94,13 @@ impl Store {
     /// # Errors
     /// [`Error::InUse`] when another daemon has the SQLite file; [`Error::Open`] with what to do otherwise.
     pub async fn open(options: StoreOptions) -> Result<Self> {
+        let store = Self::connect(options).await?;
+        migrate::run(&store).await?;
+        Ok(store)
+    }
+
+    /// Opens the database as it is.
+    pub(crate) async fn connect(options: StoreOptions) -> Result<Self> {
         let (pool, lock) = if let Some(path) = options.url.strip_prefix("sqlite://") {
             let lock = lock_file(Path::new(path))?;
             (open_sqlite(path).await?, Lock::File { _held: lock })
@@ -102,9 +109,18 @@ impl Store {
             (open_postgres(&options.url).await?, Lock::Session { _held: Box::new(lock) })
         };
         let inner = Inner { pool, clock: options.clock, ids: options.ids, key: options.key, failpoint: options.failpoint, _lock: lock };
-        let store = Self { inner: Arc::new(inner) };
-        migrate::run(&store).await?;
-        Ok(store)
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Lets go of every connection; what is asked afterwards fails.
+    pub async fn close(&self) {
+        match &self.inner.pool {
+            Pool::Sqlite { writer, readers } => {
+                writer.close().await;
+                readers.close().await;
+            }
+            Pool::Postgres(pool) => pool.close().await,
+        }
     }
 
     /// Begins a transaction. On SQLite it has the one writer: keep it short and call nothing outside meanwhile.

@@ -3,4 +3,6 @@
 mod architecture;
 mod crash;
 mod faults;
+mod local;
 mod main_line;
+mod runs;

@@ -99,6 +99,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// Run the pipeline of a folder as it is now, uncommitted changes included, without a daemon; nothing is deployed.
+    Run {
+        /// The webhook's folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
     /// What runs where, and what waits for whom.
     Status {
         /// Only this webhook.

@@ -32,6 +32,20 @@ use crate::system::{SystemClock, UuidV7};
 /// How long a handler may take to end when the demo does.
 const HANDLER_GRACE: Duration = Duration::from_secs(5);
 
+/// The engine with its adapters, without listeners.
+pub(crate) struct Engine {
+    pub(crate) store: Store,
+    pub(crate) control: Control,
+    /// The admin's token.
+    pub(crate) admin_token: String,
+    source: Arc<GitSource>,
+    registry: Arc<Registry>,
+    runtime: Arc<ProcessRuntime>,
+    gateway: Gateway,
+    /// Held as long as the engine lives.
+    _lock: Flock<File>,
+}
+
 /// A daemon that serves.
 pub(crate) struct Daemon {
     /// Where it listens.
@@ -40,17 +54,14 @@ pub(crate) struct Daemon {
     pub(crate) gateway_address: SocketAddr,
     /// The admin's token, for the demo.
     pub(crate) admin_token: String,
-    control: Control,
-    runtime: Arc<ProcessRuntime>,
+    engine: Engine,
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
-    /// Held as long as the daemon lives.
-    _lock: Flock<File>,
 }
 
-impl Daemon {
-    /// Opens the data folder, starts the engine and the listeners; returns once requests are answered.
-    pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
+impl Engine {
+    /// Opens the data folder and starts the engine's loops. Without `deploys`, runs end with their image.
+    pub(crate) async fn start(configuration: &Configuration, deploys: bool) -> Result<Self> {
         let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
         std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder `{}`", data.display()))?;
         let lock = lock_folder(data)?;
@@ -103,9 +114,19 @@ impl Daemon {
             images: registry.clone(),
             routes: Arc::new(gateway.clone()),
             wakes,
-            settings: Arc::new(settings(configuration, data)),
+            settings: Arc::new(Settings { deploys, ..settings(configuration, data) }),
         })
         .await?;
+        Ok(Self { store, control, admin_token, source, registry, runtime, gateway, _lock: lock })
+    }
+}
+
+impl Daemon {
+    /// Starts the engine and the listeners; returns once requests are answered.
+    pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
+        let engine = Engine::start(configuration, true).await?;
+        let Engine { store, control, source, registry, runtime, gateway, .. } = &engine;
+        let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
         let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
 
         let listener = server::listen(configuration.listen, 0).await.with_context(|| {
@@ -115,10 +136,10 @@ impl Daemon {
         let web = hookwright_web::router(WebState {
             store: store.clone(),
             control: control.clone(),
-            artifacts: registry,
+            artifacts: registry.clone(),
             runtime: runtime.clone(),
         });
-        let inner = gateway.git_router(source, pushed).merge(web);
+        let inner = gateway.git_router(source.clone(), pushed).merge(web);
         let limits = Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let stop = CancellationToken::new();
         let mut listeners = Vec::new();
@@ -135,12 +156,13 @@ impl Daemon {
         listeners.push(tokio::spawn(server::serve(listener, router, limits, stop.clone())));
         write_privately(&data.join("address"), &format!("http://{address}\n"))?;
         info!(%address, data = %data.display(), "the daemon serves");
-        Ok(Self { address, gateway_address, admin_token, control, runtime, stop, listeners, _lock: lock })
+        let admin_token = engine.admin_token.clone();
+        Ok(Self { address, gateway_address, admin_token, engine, stop, listeners })
     }
 
     /// Ends every handler too, which otherwise runs on: for the demo. The next start on the same data starts them again.
     pub(crate) async fn shutdown_with_handlers(self) -> Result<()> {
-        let runtime = self.runtime.clone();
+        let runtime = self.engine.runtime.clone();
         self.shutdown().await;
         for deployment in runtime.list().await? {
             runtime.retire(&deployment, HANDLER_GRACE).await?;
@@ -156,7 +178,7 @@ impl Daemon {
                 error!(%failure, "a listener ended badly");
             }
         }
-        self.control.shutdown().await;
+        self.engine.control.shutdown().await;
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// Whether jobs may reach the network.
     pub network: bool,
+    /// Whether runs deploy what they build; `false` leaves deploy stages out of every plan.
+    pub deploys: bool,
     /// How long ended runs are kept with their logs and artifacts; the last ten of each webhook are always kept.
     pub keep_runs: Duration,
     /// How long an unused cache entry is kept.
@@ -90,6 +92,7 @@ impl Settings {
             report_limit: 16 << 20,
             isolation: Isolation::Sandbox,
             network: true,
+            deploys: true,
             keep_runs: Duration::from_secs(90 * 24 * 3600),
             keep_cache: Duration::from_secs(14 * 24 * 3600),
             retention_interval: Duration::from_secs(3600),

@@ -27,6 +27,18 @@ pub(crate) struct CutRelease<'a> {
 
 /// Cuts the release and opens its promotion into the first environment. Asked again for the same run and content, it answers the same.
 pub(crate) async fn cut(deps: &Deps, request: CutRelease<'_>) -> Result<(Release, PromotionId)> {
+    match try_cut(deps, &request).await {
+        // Another run cut the same content in this moment; what it wrote is found now.
+        Err(Error::Internal { cause, .. }) if is_conflict(cause.as_ref()) => try_cut(deps, &request).await,
+        done => done,
+    }
+}
+
+fn is_conflict(cause: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    cause.downcast_ref::<hookwright_store::Error>().is_some_and(hookwright_store::Error::is_conflict)
+}
+
+async fn try_cut(deps: &Deps, request: &CutRelease<'_>) -> Result<(Release, PromotionId)> {
     let spec = serde_json::to_string(request.spec).map_err(|cause| Error::internal("write the spec as JSON", cause))?;
     let first = request.spec.first_environment().ok_or_else(|| Error::Invalid("the spec declares no environment".to_owned()))?;
     let mut content = Sha256::default();
@@ -35,9 +47,9 @@ pub(crate) async fn cut(deps: &Deps, request: CutRelease<'_>) -> Result<(Release
     let release = Release {
         id: ReleaseId::of(&content),
         content,
-        webhook: request.webhook,
+        webhook: request.webhook.clone(),
         revision: request.revision,
-        commit: request.commit,
+        commit: request.commit.clone(),
         run: request.run,
         image: request.image,
         spec,

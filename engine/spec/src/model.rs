@@ -199,6 +199,9 @@ pub struct CopyEntry {
     pub source: String,
     /// An absolute path in the image.
     pub destination: String,
+    /// Nobody asked for it by name: it is left out when it is not there.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// A container beside a stage.

@@ -73,6 +73,23 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Takes the deploy stages out, and every stage that needs one.
+    pub fn leave_out_deploys(&mut self, reason: &str) {
+        let mut gone: Vec<StageName> = Vec::new();
+        // The stages are in an order in which each comes after what it needs.
+        for stage in &self.stages {
+            let needed = stage.needs.iter().find(|need| gone.contains(need));
+            if stage.kind == StageKind::Deploy || needed.is_some() {
+                let reason = needed.map_or_else(|| reason.to_owned(), |need| format!("it needs `{need}`, which is left out"));
+                self.left_out.push(LeftOut { stage: stage.name.clone(), reason });
+                gone.push(stage.name.clone());
+            }
+        }
+        self.stages.retain(|stage| !gone.contains(&stage.name));
+    }
+}
+
 /// A stage that is not part of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {

@@ -265,9 +265,10 @@ impl Planner<'_> {
                 let (copy, whole): (Vec<CopyEntry>, bool) = match &image.copy {
                     Some(copy) => (copy.iter().filter(|entry| self.exists(&entry.source, stage, stages)).cloned().collect(), false),
                     None => {
-                        let whole = CopyEntry { source: ".".to_owned(), destination: HOME.to_owned() };
+                        let whole = CopyEntry { source: ".".to_owned(), destination: HOME.to_owned(), optional: false };
                         // What was built is often named by `.gitignore`; it belongs into the image all the same.
-                        let rest = built.into_iter().map(|folder| CopyEntry { destination: format!("{HOME}/{folder}"), source: folder });
+                        let implied = |folder| CopyEntry { destination: format!("{HOME}/{folder}"), source: folder, optional: true };
+                        let rest = built.into_iter().map(implied);
                         (std::iter::once(whole).chain(rest).collect(), true)
                     }
                 };

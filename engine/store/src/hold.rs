@@ -2,8 +2,10 @@
 
 use hookwright_core::{EnvironmentName, Hold, WebhookName};
 
-use crate::sql::args;
+use crate::sql::{Row, args};
 use crate::{Result, Store, Tx};
+
+const FETCH: &str = "SELECT webhook, environment, release_id, actor, reason, since FROM holds WHERE webhook = $1 AND environment = $2";
 
 impl Store {
     /// Sets the hold, in place of one that was there.
@@ -23,16 +25,22 @@ impl Store {
 
     /// The hold of an environment.
     pub async fn hold_fetch(&self, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Option<Hold>> {
-        const FETCH: &str =
-            "SELECT webhook, environment, release_id, actor, reason, since FROM holds WHERE webhook = $1 AND environment = $2";
-        let Some(row) = self.fetch_optional(FETCH, args![webhook, environment]).await? else { return Ok(None) };
-        Ok(Some(Hold {
-            webhook: row.parse("webhook")?,
-            environment: row.parse("environment")?,
-            release: row.parse("release_id")?,
-            actor: row.text("actor")?,
-            reason: row.text("reason")?,
-            since: row.instant("since")?,
-        }))
+        self.fetch_optional(FETCH, args![webhook, environment]).await?.as_ref().map(read).transpose()
     }
+
+    /// The same as a transaction sees it.
+    pub async fn hold_fetch_in(&self, tx: &mut Tx, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Option<Hold>> {
+        tx.fetch_optional(FETCH, args![webhook, environment]).await?.as_ref().map(read).transpose()
+    }
+}
+
+fn read(row: &Row) -> Result<Hold> {
+    Ok(Hold {
+        webhook: row.parse("webhook")?,
+        environment: row.parse("environment")?,
+        release: row.parse("release_id")?,
+        actor: row.text("actor")?,
+        reason: row.text("reason")?,
+        since: row.instant("since")?,
+    })
 }

@@ -6,30 +6,34 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use hookwright_core::{Digest, RevisionEvent};
-use hookwright_spec::{PlanRequest, Problems, Spec, TreeFile};
+use hookwright_spec::{Plan, PlanRequest, Problems, Spec, TreeFile};
 
 use crate::{exit, output};
 
 /// The file that says everything.
 const FILE: &str = "webhook.yaml";
 
-struct Source {
-    path: PathBuf,
+/// A webhook.yaml as it stands on disk.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
     text: String,
 }
 
-fn read(path: &Path) -> Result<Source> {
+/// Reads the file, or the one in the folder.
+pub(super) fn read(path: &Path) -> Result<Source> {
     let path = if path.is_dir() { path.join(FILE) } else { path.to_owned() };
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read `{}`; `hookwright init` writes a first one", path.display()))?;
     Ok(Source { path, text })
 }
 
-fn parse(source: &Source) -> std::result::Result<Spec, Problems> {
+/// The spec, or every problem of it.
+pub(super) fn parse(source: &Source) -> std::result::Result<Spec, Problems> {
     hookwright_spec::parse(&source.text, &source.path.display().to_string())
 }
 
-fn refuse(problems: &Problems, json: bool) -> Result<ExitCode> {
+/// Shows the problems; the exit code says that the spec is invalid.
+pub(super) fn refuse(problems: &Problems, json: bool) -> Result<ExitCode> {
     if json {
         output::json(&serde_json::to_value(problems)?)
     } else {
@@ -61,22 +65,7 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
         Ok(spec) => spec,
         Err(problems) => return refuse(&problems, json),
     };
-    let folder = source.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let files = files(folder)?;
-    let changed: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
-    let planned = hookwright_spec::plan(PlanRequest {
-        spec: &spec,
-        file: FILE,
-        text: &source.text,
-        files: &files,
-        event: RevisionEvent::Push,
-        branch: Some("main"),
-        tag: None,
-        changed: &changed,
-        default_branch: Some("main"),
-        presets: &BTreeMap::new(),
-    });
-    match planned {
+    match planned(&source, &spec)? {
         Err(problems) => refuse(&problems, json),
         Ok(plan) => {
             if json {
@@ -89,8 +78,36 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
     }
 }
 
+/// The plan of a push of these files to the default branch.
+pub(super) fn planned(source: &Source, spec: &Spec) -> Result<std::result::Result<Plan, Problems>> {
+    let folder = folder_of(source);
+    let mut files = Vec::new();
+    for name in file_names(folder)? {
+        let content = std::fs::read(folder.join(&name)).with_context(|| format!("cannot read `{name}`"))?;
+        files.push(TreeFile { path: name, object: Digest::of(content).hex() });
+    }
+    let changed: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+    Ok(hookwright_spec::plan(PlanRequest {
+        spec,
+        file: FILE,
+        text: &source.text,
+        files: &files,
+        event: RevisionEvent::Push,
+        branch: Some("main"),
+        tag: None,
+        changed: &changed,
+        default_branch: Some("main"),
+        presets: &BTreeMap::new(),
+    }))
+}
+
+/// The folder of the file.
+pub(super) fn folder_of(source: &Source) -> &Path {
+    source.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The files that a commit of this folder would hold: what git knows and does not ignore, or all of them outside git.
-fn files(folder: &Path) -> Result<Vec<TreeFile>> {
+pub(super) fn file_names(folder: &Path) -> Result<Vec<String>> {
     let listing = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(folder).output();
     let mut names: Vec<String> = match listing {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).split('\0').map(str::to_owned).collect(),
@@ -99,11 +116,7 @@ fn files(folder: &Path) -> Result<Vec<TreeFile>> {
     names.retain(|name| !name.is_empty() && folder.join(name).is_file());
     names.sort();
     names.dedup();
-    let digest = |name: &String| -> Result<TreeFile> {
-        let content = std::fs::read(folder.join(name)).with_context(|| format!("cannot read `{name}`"))?;
-        Ok(TreeFile { path: name.clone(), object: Digest::of(content).hex() })
-    };
-    names.iter().map(digest).collect()
+    Ok(names)
 }
 
 fn walk(root: &Path) -> Result<Vec<String>> {

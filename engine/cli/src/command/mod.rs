@@ -5,6 +5,7 @@ mod doctor;
 mod local;
 mod manage;
 mod read;
+mod run;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Init { folder } => local::init(&folder),
         Command::Validate { path, json } => local::validate(&path, json.json),
         Command::Plan { path, json } => local::plan(&path, json.json),
+        Command::Run { folder, json } => {
+            log_to_stderr("warn");
+            run::run(load(None)?, &folder, json.json).await
+        }
         Command::Schema => {
             output::json(&hookwright_spec::schema());
             Ok(ExitCode::SUCCESS)

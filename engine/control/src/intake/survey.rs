@@ -174,7 +174,11 @@ impl One<'_> {
             default_branch: self.default_branch,
             presets: &BTreeMap::new(),
         };
-        hookwright_spec::plan(request).map_err(|problems| problems.to_string())
+        let mut plan = hookwright_spec::plan(request).map_err(|problems| problems.to_string())?;
+        if !self.deps.settings.deploys {
+            plan.leave_out_deploys("nothing is deployed here");
+        }
+        Ok(plan)
     }
 }
 

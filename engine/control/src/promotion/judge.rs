@@ -2,7 +2,7 @@
 
 use hookwright_core::port::{Notifier, Topic};
 use hookwright_core::status::{DeploymentStatus, PromotionStatus};
-use hookwright_core::{Deployment, DeploymentId, Origin, Promotion, Release};
+use hookwright_core::{Deployment, DeploymentId, Hold, Origin, Promotion, Release};
 use hookwright_spec::Spec;
 use hookwright_store::PromotionFilter;
 use tracing::{info, warn};
@@ -14,9 +14,10 @@ pub(super) async fn pass(deps: &Deps) -> Result<()> {
     let open = deps.store.promotion_list(&PromotionFilter { open: true, limit: OPEN_LIMIT, ..PromotionFilter::default() }).await?;
     let mut known = Vec::new();
     for promotion in open.into_iter().rev() {
-        let missing = || Error::NotFound(format!("the release {} is gone", promotion.release));
-        let release = deps.store.release_fetch(&promotion.release).await?.ok_or_else(missing)?;
-        known.push((promotion, release));
+        match deps.store.release_fetch(&promotion.release).await? {
+            Some(release) => known.push((promotion, release)),
+            None => give_up(deps, &promotion).await?,
+        }
     }
     for at in 0..known.len() {
         let (promotion, release) = &known[at];
@@ -34,6 +35,16 @@ pub(super) async fn pass(deps: &Deps) -> Result<()> {
             warn!(promotion.id = %promotion.id, error = &error as &dyn std::error::Error, "a promotion could not be judged; trying again");
         }
     }
+    Ok(())
+}
+
+/// Ends a promotion whose release is not there, so that it does not stand in the way for ever.
+async fn give_up(deps: &Deps, promotion: &Promotion) -> Result<()> {
+    warn!(promotion.id = %promotion.id, "the release of a promotion is gone");
+    let mut tx = deps.store.begin().await?;
+    end_in(deps, &mut tx, promotion, PromotionStatus::Errored, format!("the release {} is gone", promotion.release)).await?;
+    tx.commit("promotion.errored").await?;
+    wake_all(deps);
     Ok(())
 }
 
@@ -92,7 +103,7 @@ async fn judge(deps: &Deps, promotion: &Promotion, release: &Release, busy: bool
     };
     judged.verdicts = verdicts;
     if judged.status_reason.is_none() {
-        return deploy(deps, judged, release, &spec).await;
+        return deploy(deps, judged, release, &spec, hold.as_ref()).await;
     }
     if judged != *promotion {
         let mut tx = deps.store.begin().await?;
@@ -115,7 +126,8 @@ async fn proven(deps: &Deps, promotion: &Promotion) -> Result<bool> {
     Ok(all.iter().any(|past| past.release == promotion.release && past.status == PromotionStatus::Succeeded))
 }
 
-async fn deploy(deps: &Deps, mut promotion: Promotion, release: &Release, spec: &Spec) -> Result<()> {
+/// Writes the intent to deploy. A hold that was set or lifted since the gates were asked sends the promotion back to them.
+async fn deploy(deps: &Deps, mut promotion: Promotion, release: &Release, spec: &Spec, hold: Option<&Hold>) -> Result<()> {
     let from = promotion.status;
     promotion.status = from.to(PromotionStatus::Deploying)?;
     let deployment = Deployment {
@@ -136,7 +148,9 @@ async fn deploy(deps: &Deps, mut promotion: Promotion, release: &Release, spec: 
     };
     promotion.deployment = Some(deployment.id);
     let mut tx = deps.store.begin().await?;
-    if !deps.store.promotion_update_in(&mut tx, from, &promotion).await? {
+    let held = deps.store.hold_fetch_in(&mut tx, &promotion.webhook, &promotion.environment).await?;
+    if held.as_ref() != hold || !deps.store.promotion_update_in(&mut tx, from, &promotion).await? {
+        deps.wakes.wake(Topic::Promotion);
         return Ok(());
     }
     deps.store.deployment_add_in(&mut tx, &deployment).await?;

@@ -6,7 +6,7 @@ mod judge;
 
 use hookwright_core::port::{Notifier, Topic};
 use hookwright_core::status::PromotionStatus;
-use hookwright_core::{EnvironmentName, Origin, Promotion, PromotionId, Release};
+use hookwright_core::{EnvironmentName, Origin, Promotion, PromotionId, Release, RunId};
 use hookwright_spec::Spec;
 use hookwright_store::Tx;
 use tracing::warn;
@@ -61,6 +61,20 @@ pub(crate) async fn end_in(deps: &Deps, tx: &mut Tx, promotion: &Promotion, stat
     ended.status_reason = Some(reason);
     ended.ended_at = Some(deps.clock.now());
     Ok(deps.store.promotion_update_in(tx, promotion.status, &ended).await?)
+}
+
+/// Ends the waiting promotion that a canceled run opened. One that is being deployed goes on: half a deployment helps nobody; and one that
+/// something else opened is not the run's to end.
+pub(crate) async fn cancel_of_run(deps: &Deps, run: RunId, promotion: PromotionId, reason: &str) -> Result<()> {
+    let Some(promotion) = deps.store.promotion_fetch(promotion).await? else { return Ok(()) };
+    if promotion.status != PromotionStatus::Waiting || promotion.origin != (Origin::Run { run }) {
+        return Ok(());
+    }
+    let mut tx = deps.store.begin().await?;
+    end_in(deps, &mut tx, &promotion, PromotionStatus::Canceled, reason.to_owned()).await?;
+    tx.commit("promotion.canceled").await?;
+    wake_all(deps);
+    Ok(())
 }
 
 /// Wakes everybody whom a promotion's end concerns.

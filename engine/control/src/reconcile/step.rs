@@ -25,9 +25,18 @@ pub(super) async fn step(deps: &Deps, state: &mut State, deployment: &Deployment
             Err(error) if error.blame == Blame::Failed && deployment.status != DeploymentStatus::Live => {
                 return fail(deps, deployment, error.message).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // Shown to whoever waits; the next look tries again.
+                trouble(deps, deployment, Some(error.message.clone())).await?;
+                return Err(error.into());
+            }
         }
         state.applied.insert(deployment.id);
+    } else if deps.runtime.observe(&deployment.id).await?.is_none() {
+        // The runtime lost it: it is applied again at the next look.
+        state.applied.remove(&deployment.id);
+        deps.wakes.wake(Topic::Reconcile);
+        return Ok(());
     }
     match deployment.status {
         DeploymentStatus::Pending => {
@@ -48,6 +57,17 @@ pub(super) async fn step(deps: &Deps, state: &mut State, deployment: &Deployment
         }
         _ => route(deps, deployment).await,
     }
+}
+
+/// Writes what is in the way of a deployment that is not live yet.
+async fn trouble(deps: &Deps, deployment: &Deployment, reason: Option<String>) -> Result<()> {
+    if deployment.status == DeploymentStatus::Live || deployment.status_reason == reason {
+        return Ok(());
+    }
+    let troubled = Deployment { status_reason: reason, ..deployment.clone() };
+    let mut tx = deps.store.begin().await?;
+    deps.store.deployment_update_in(&mut tx, deployment.status, &troubled).await?;
+    tx.commit("deployment.troubled").await.map_err(Into::into)
 }
 
 async fn spec(deps: &Deps, deployment: &Deployment) -> Result<(hookwright_core::Release, Spec)> {
@@ -112,6 +132,7 @@ async fn go_live(deps: &Deps, deployment: &Deployment) -> Result<()> {
     let previous = deps.store.deployment_current(&deployment.webhook, &deployment.environment).await?;
     let mut live = Deployment { status: deployment.status.to(DeploymentStatus::Live)?, ..deployment.clone() };
     live.live_at = Some(deps.clock.now());
+    live.status_reason = None;
     let mut tx = deps.store.begin().await?;
     if !deps.store.deployment_update_in(&mut tx, deployment.status, &live).await? {
         return Ok(());

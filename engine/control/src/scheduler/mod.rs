@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::run::RunContext;
 use crate::stage::{self, Finished, Prepared};
-use crate::{Deps, Error, Result, Tasks};
+use crate::{Deps, Error, Result, Tasks, promotion};
 
 pub(crate) use live::{Ending, LiveRun, Node};
 
@@ -295,22 +295,12 @@ impl Scheduler {
                 },
                 Phase::Held(promotion) => {
                     if let Some(stop) = stop.filter(|stop| stop.status == StageStatus::Canceled) {
-                        self.working.remove(&id).map(|working| self.cancel_held(&working, &stop.reason)).transpose()?;
-                    } else {
-                        self.look_at_promotion(id, promotion).await?;
+                        promotion::cancel_of_run(&self.deps, run, promotion, &stop.reason).await?;
                     }
+                    self.look_at_promotion(id, promotion).await?;
                 }
                 Phase::Preparing | Phase::Collecting => {}
             }
-        }
-        Ok(())
-    }
-
-    fn cancel_held(&mut self, working: &Working, reason: &str) -> Result<()> {
-        let now = self.deps.clock.now();
-        if let Some(active) = self.runs.get_mut(&working.run) {
-            let ending = Ending::new(StageStatus::Canceled, reason.to_owned());
-            active.live.end(working.place, ending, now, self.deps.ids.as_ref())?;
         }
         Ok(())
     }

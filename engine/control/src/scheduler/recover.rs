@@ -15,7 +15,9 @@ pub(super) async fn run(scheduler: &mut Scheduler, run: RunId) -> Result<()> {
     let begun: Vec<usize> = active
         .live
         .stages()
-        .filter(|(_, record)| matches!(record.stage_run.status, StageStatus::Leased | StageStatus::Running | StageStatus::Held))
+        .filter(|(_, record)| {
+            matches!(record.stage_run.status, StageStatus::Leased | StageStatus::Running | StageStatus::Held | StageStatus::Unknown)
+        })
         .map(|(place, _)| place)
         .collect();
     for place in begun {
@@ -24,12 +26,12 @@ pub(super) async fn run(scheduler: &mut Scheduler, run: RunId) -> Result<()> {
         let is_job = active.context.is_job(place);
         let phase = match (status, promotion) {
             (StageStatus::Held, Some(promotion)) => Some(Phase::Held(promotion)),
-            (StageStatus::Leased | StageStatus::Running, _) if is_job => {
+            (StageStatus::Leased | StageStatus::Running | StageStatus::Unknown, _) if is_job => {
                 let known = scheduler.deps.executor.poll(&id).await? != JobState::Unknown;
-                if status == StageStatus::Leased && known {
+                if status == StageStatus::Unknown || (status == StageStatus::Leased && known) {
                     active.live.to(place, StageStatus::Running, now)?;
                 }
-                (known || status == StageStatus::Running).then_some(Phase::Running { stopping: false })
+                (known || status != StageStatus::Leased).then_some(Phase::Running { stopping: false })
             }
             _ => None,
         };

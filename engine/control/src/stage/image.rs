@@ -23,11 +23,12 @@ impl Context {
         let request = ImageRequest {
             webhook: spec.name.clone(),
             tag: self.run.revision.commit.short().to_owned(),
-            workspace,
+            workspace: workspace.clone(),
             respect_ignore_files: *respect_ignore_files,
             base: BaseImage::Scratch,
             copy: copy
                 .iter()
+                .filter(|entry| !entry.optional || workspace.join(&entry.source).exists())
                 .map(|entry| CopyInstruction { source: entry.source.clone(), destination: entry.destination.clone() })
                 .collect(),
             config: ImageConfig {

@@ -202,7 +202,7 @@ fn image(reader: &mut Reader<'_>, node: &Tree) -> Image {
                         );
                         return None;
                     }
-                    Some(CopyEntry { source: source?, destination })
+                    Some(CopyEntry { source: source?, destination, optional: false })
                 })
                 .collect()
         }),

@@ -3,6 +3,7 @@
 mod architecture;
 mod crash;
 mod faults;
+mod gateway;
 mod local;
 mod main_line;
 mod runs;

@@ -4,16 +4,25 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderValue, Version, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 /// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long connections that are kept alive may bring another request after the stop; it is answered, and the connection closed with the
+/// answer. Closing them at once would lose the requests that are on their way.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// How a listener behaves.
 #[derive(Clone, Copy)]
@@ -35,7 +44,8 @@ pub(crate) async fn listen(address: SocketAddr, passed_index: usize) -> std::io:
 
 /// Serves `router` until `stop`, then lets requests in flight end.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
+    let (graceful, connections) = (GracefulShutdown::new(), TaskTracker::new());
+    let router = router.layer(axum::middleware::from_fn_with_state(stop.clone(), say_goodbye));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).keep_alive_interval(Duration::from_secs(30));
@@ -56,15 +66,28 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         }
         let service = TowerToHyperService::new(router.clone().layer(axum::Extension(axum::extract::ConnectInfo(peer))));
         let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 debug!(%peer, %error, "a connection ended early");
             }
         });
     }
     drop(listener);
+    connections.close();
+    // Whichever is first: every client has gone, or the time is over.
+    let _ = tokio::time::timeout(LINGER, connections.wait()).await;
     tokio::select! {
         () = graceful.shutdown() => {}
         () = tokio::time::sleep(limits.drain) => warn!("requests were still in flight when the time for shutdown was over"),
     }
+}
+
+/// Once the daemon stops, tells HTTP/1.1 clients not to use the connection again; HTTP/2 has a frame of its own for it.
+async fn say_goodbye(State(stop): State<CancellationToken>, request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if stop.is_cancelled() && version <= Version::HTTP_11 && !response.headers().contains_key(header::UPGRADE) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

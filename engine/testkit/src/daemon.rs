@@ -1,5 +1,7 @@
 //! The real binary as a child process, on a folder and a port of its own.
 
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -45,6 +47,8 @@ pub struct Daemon {
     folder: TempDir,
     /// Dropped after the child was ended.
     database: Option<Database>,
+    /// Held for the daemon as systemd would, and passed in at each start.
+    socket: Option<TcpListener>,
     child: Child,
     address: String,
     token: String,
@@ -66,8 +70,8 @@ impl Daemon {
         if let Some(database) = &database {
             options.variables.push(("HOOKWRIGHT_DATABASE".to_owned(), database.url()));
         }
-        let child = spawn(&options, folder.path());
-        let mut daemon = Self { options, folder, database, child, address: String::new(), token: String::new(), client };
+        let child = spawn(&options, folder.path(), None);
+        let mut daemon = Self { options, folder, database, socket: None, child, address: String::new(), token: String::new(), client };
         daemon.wait_ready().await;
         daemon
     }
@@ -75,6 +79,14 @@ impl Daemon {
     /// The database's address; `None`: SQLite in the data folder.
     pub fn database(&self) -> Option<String> {
         self.database.as_ref().map(Database::url)
+    }
+
+    /// Opens a listening socket that outlives the daemon, as systemd's socket units do, and starts the daemon again with it passed in.
+    pub async fn keep_socket(&mut self) {
+        self.terminate().await;
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        self.socket = Some(socket);
+        self.restart().await;
     }
 
     /// A variable more for the next [`restart`](Self::restart).
@@ -133,7 +145,7 @@ impl Daemon {
     /// Starts the binary again on the same data after [`kill`](Self::kill).
     pub async fn restart(&mut self) {
         let _ = std::fs::remove_file(self.data().join("address"));
-        self.child = spawn(&self.options, self.folder.path());
+        self.child = spawn(&self.options, self.folder.path(), self.socket.as_ref());
         self.wait_ready().await;
     }
 
@@ -279,15 +291,29 @@ fn end_supervisors(data: &Path) {
     }
 }
 
-fn spawn(options: &DaemonOptions, folder: &Path) -> Child {
+/// Puts its standard input, a listening socket, where `LISTEN_FDS` says it is (sd_listen_fds(3)), and becomes the program it is given.
+const PASS_SOCKET: &str = "import os, sys
+os.dup2(0, 3, inheritable=True)
+os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])";
+
+fn spawn(options: &DaemonOptions, folder: &Path, socket: Option<&TcpListener>) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
-    let mut command = Command::new(&options.binary);
+    let mut command = match socket {
+        None => Command::new(&options.binary),
+        Some(_) => {
+            let mut python = Command::new("python3");
+            python.args(["-c", PASS_SOCKET]).arg(&options.binary);
+            python
+        }
+    };
+    let input = socket.map_or_else(Stdio::null, |socket| OwnedFd::from(socket.try_clone().expect("a second handle")).into());
     command
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
         .current_dir(folder)
         .envs(options.variables.iter().cloned())
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(log.try_clone().expect("a second handle"))
         .stderr(log);
     command.spawn().expect("the daemon starts")

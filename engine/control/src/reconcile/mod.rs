@@ -4,6 +4,7 @@
 mod step;
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use hookwright_core::port::Topic;
 use hookwright_core::status::DeploymentStatus;
@@ -12,12 +13,41 @@ use tracing::warn;
 
 use crate::{Deps, Result, Tasks};
 
-/// Fills the route table from live deployments; called before the daemon is ready.
+/// How long the start waits for handlers that ran on to be found well again.
+const ADOPTION: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const ADOPTION_LOOK: Duration = Duration::from_millis(10);
+
+/// Adopts what ran on and fills the route table; called before the daemon is ready, so that an upgrade answers nothing with 503.
 pub(crate) async fn fill_routes(deps: &Deps) -> Result<()> {
-    for deployment in deps.store.deployment_list_active().await? {
-        if deployment.status == DeploymentStatus::Live {
-            step::route(deps, &deployment).await?;
+    let live: Vec<_> =
+        deps.store.deployment_list_active().await?.into_iter().filter(|deployment| deployment.status == DeploymentStatus::Live).collect();
+    let mut waited_for = Vec::new();
+    for deployment in &live {
+        match step::adopt(deps, deployment).await {
+            Ok(()) => waited_for.push(deployment),
+            // The loop tries again and says why.
+            Err(error) => {
+                warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "a deployment could not be adopted")
+            }
         }
+    }
+    let begun = deps.clock.monotonic();
+    while !waited_for.is_empty() && deps.clock.monotonic().saturating_sub(begun) < ADOPTION {
+        let mut missing = Vec::new();
+        for deployment in waited_for {
+            if !step::is_well(deps, deployment).await? {
+                missing.push(deployment);
+            }
+        }
+        waited_for = missing;
+        if !waited_for.is_empty() {
+            tokio::time::sleep(ADOPTION_LOOK).await;
+        }
+    }
+    for deployment in &live {
+        step::route(deps, deployment).await?;
     }
     Ok(())
 }

@@ -52,8 +52,7 @@ pub(super) async fn step(deps: &Deps, state: &mut State, deployment: &Deployment
             if let Some(reason) = observed.given_up {
                 return fail(deps, deployment, reason).await;
             }
-            let ready = observed.instances.iter().filter(|instance| instance.state == InstanceState::Ready).count();
-            if ready >= deployment.instances as usize { go_live(deps, deployment).await } else { Ok(()) }
+            if is_well(deps, deployment).await? { go_live(deps, deployment).await } else { Ok(()) }
         }
         _ => route(deps, deployment).await,
     }
@@ -68,6 +67,18 @@ async fn trouble(deps: &Deps, deployment: &Deployment, reason: Option<String>) -
     let mut tx = deps.store.begin().await?;
     deps.store.deployment_update_in(&mut tx, deployment.status, &troubled).await?;
     tx.commit("deployment.troubled").await.map_err(Into::into)
+}
+
+/// Takes over the instances of a live deployment from before the start.
+pub(super) async fn adopt(deps: &Deps, deployment: &Deployment) -> Result<()> {
+    Ok(deps.runtime.apply(&wanted(deps, deployment).await?).await?)
+}
+
+/// Whether as many instances are ready as are wanted.
+pub(super) async fn is_well(deps: &Deps, deployment: &Deployment) -> Result<bool> {
+    let observed = deps.runtime.observe(&deployment.id).await?.unwrap_or_default();
+    let ready = observed.instances.iter().filter(|instance| instance.state == InstanceState::Ready).count();
+    Ok(ready >= deployment.instances as usize || observed.given_up.is_some())
 }
 
 async fn spec(deps: &Deps, deployment: &Deployment) -> Result<(hookwright_core::Release, Spec)> {

@@ -43,8 +43,23 @@ fn compile(text: &str) -> Result<Program, String> {
     }
     Program::compile(text).map_err(|error| {
         let message = error.to_string();
-        message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it is not CEL").trim().chars().take(200).collect()
+        let line = message.lines().find(|line| !line.trim().is_empty()).unwrap_or("it is not CEL").trim();
+        plain_syntax_error(line).chars().take(200).collect()
     })
+}
+
+/// The parser's message without its notation: `ERROR: <input>:1:14: Syntax error: mismatched input '<EOF>' expecting {…}` says where and what.
+fn plain_syntax_error(line: &str) -> String {
+    let Some((place, what)) = line.strip_prefix("ERROR: <input>:").and_then(|rest| rest.split_once(": ")) else { return line.to_owned() };
+    let column = place.rsplit(':').next().and_then(|column| column.parse::<u32>().ok()).unwrap_or(0);
+    let what = what.trim_start_matches("Syntax error: ");
+    let what = what.split(" expecting ").next().unwrap_or(what);
+    let what = what.strip_prefix("mismatched input ").or_else(|| what.strip_prefix("extraneous input ")).unwrap_or(what);
+    if what == "'<EOF>'" {
+        "it ends too early".to_owned()
+    } else {
+        format!("it cannot be read from character {} on, at {what}", column + 1)
+    }
 }
 
 /// What a `when:` sees.

@@ -95,7 +95,13 @@ impl<'a> Reader<'a> {
                 }
             }
             Node::Null => {}
-            other => self.problem(node, format!("{what} must be a map, but this is {}", other.kind()), fields_help(known)),
+            other => {
+                let help = match (shorthand(node, known), fields_help(known)) {
+                    (Some(example), help) => format!("write {example}; {help}"),
+                    (None, help) => help,
+                };
+                self.problem(node, format!("{what} must be a map, but this is {}", other.kind()), help);
+            }
         }
         fields
     }
@@ -112,6 +118,14 @@ impl<'a> Reader<'a> {
                     node,
                     format!("{what} must be a text, but this is {}", node.value.kind()),
                     format!("put it in quotes: \"{raw}\""),
+                );
+                None
+            }
+            Node::List(_) => {
+                self.problem(
+                    node,
+                    format!("{what} must be a text, but this is {}", node.value.kind()),
+                    "write several lines after `|`, one below the other",
                 );
                 None
             }
@@ -218,6 +232,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What somebody who wrote a single value instead of a map most likely meant.
+fn shorthand(node: &Tree, known: &[&str]) -> Option<String> {
+    let (field, value) = match &node.value {
+        Node::Integer(value) => (["count", "min"].into_iter().find(|field| known.contains(field))?, value.to_string()),
+        Node::Text(text) if text.starts_with('/') => (["readiness", "path"].into_iter().find(|field| known.contains(field))?, cut(text)),
+        Node::Text(text) => (["default", "run", "http"].into_iter().find(|field| known.contains(field))?, cut(text)),
+        _ => return None,
+    };
+    Some(format!("{{ {field}: {value} }}"))
+}
+
 /// The rule out of the message of an invalid name.
 fn rule(message: &str) -> String {
     message.rsplit_once(": ").map_or(message, |(_, rule)| rule).to_owned()
@@ -228,9 +253,47 @@ pub(crate) fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
+/// What other tools call our fields: (their name, ours), ours where it is known at the place.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("approvers", "from"),
+    ("args", "command"),
+    ("artifacts", "outputs"),
+    ("cmd", "command"),
+    ("commands", "run"),
+    ("continue_on_error", "allow_failure"),
+    ("cronjob", "cron"),
+    ("depends", "needs"),
+    ("depends_on", "needs"),
+    ("dependson", "needs"),
+    ("entrypoint", "command"),
+    ("env", "config"),
+    ("environment", "env"),
+    ("if", "when"),
+    ("jobs", "stages"),
+    ("liveness_probe", "liveness"),
+    ("on", "triggers"),
+    ("outs", "outputs"),
+    ("readiness_probe", "readiness"),
+    ("replicas", "min"),
+    ("required", "count"),
+    ("retries", "retry"),
+    ("run", "command"),
+    ("schedule", "cron"),
+    ("script", "run"),
+    ("start", "command"),
+    ("steps", "stages"),
+    ("timeout_seconds", "timeout"),
+    ("variables", "env"),
+];
+
 /// "did you mean", or what there is.
 pub(crate) fn nearest(text: &str, known: &[&str]) -> String {
     let text: String = text.chars().take(60).collect();
+    let spelled = text.to_lowercase().replace('-', "_");
+    let elsewhere = ELSEWHERE.iter().find(|(theirs, ours)| *theirs == spelled && known.contains(ours));
+    if let Some((_, ours)) = elsewhere {
+        return format!("it is called `{ours}` here");
+    }
     let best = known.iter().map(|name| (strsim::damerau_levenshtein(&text.to_lowercase(), &name.to_lowercase()), name)).min();
     match best {
         Some((distance, name)) if distance <= 1 + name.len() / 3 => format!("did you mean `{name}`?"),
@@ -239,7 +302,11 @@ pub(crate) fn nearest(text: &str, known: &[&str]) -> String {
 }
 
 fn fields_help(known: &[&str]) -> String {
-    if known.is_empty() { "write key: value pairs".to_owned() } else { format!("there is: {}", known.join(", ")) }
+    if known.is_empty() {
+        "write each as `name: …`, one below the other, without dashes".to_owned()
+    } else {
+        format!("there is: {}", known.join(", "))
+    }
 }
 
 /// Parses a duration, at most ten years.

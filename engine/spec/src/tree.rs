@@ -148,6 +148,8 @@ pub(crate) fn parse(text: &str, file: &str) -> Result<Tree, Problems> {
         let place = error.location().map_or((0, 0), |at| (at.line() as usize, at.column() as usize));
         let message = error.without_snippet().to_string();
         let message = message.lines().next().unwrap_or_default().chars().take(300).collect::<String>();
+        // The place stands in front already.
+        let message = message.split(" at line ").next().unwrap_or_default();
         one(
             file,
             text,

@@ -187,6 +187,30 @@ fn all_problems_of_a_file_come_at_once_and_are_underlined() {
 }
 
 #[test]
+fn habits_of_other_tools_are_answered_with_our_words() {
+    let cases = [
+        (
+            "pipeline: { stages: { t: { script: npm test, depends_on: [compile] } } }",
+            &["it is called `run` here", "it is called `needs` here"][..],
+        ),
+        ("pipeline: { stages: [ { name: t, run: x } ] }", &["without dashes"]),
+        ("pipeline: { stages: { t: { run: [a, b] } } }", &["after `|`"]),
+        ("environments: { development: {}, production: { after: development, gates: { approvals: 2 } } }", &["write { count: 2 }"]),
+        ("config: { TOKEN: abc }", &["write { default: abc }"]),
+        ("config: { 1A: { type: string } }", &["such as `N1A`"]),
+        ("on: [push]", &["it is called `triggers` here"]),
+        ("triggers: { t: { source: schedule, cron: \"0 2 * * *\", filter: \"payload.x ==\" } }", &["it ends too early"]),
+    ];
+    for (line, helps) in cases {
+        let text = format!("version: 1\nname: hello\nhandler: {{ command: [a] }}\n{line}\n");
+        let problems = parse(&text, "webhook.yaml").expect_err(line).to_string();
+        for help in helps {
+            assert!(problems.contains(help), "{line}:\n{problems}");
+        }
+    }
+}
+
+#[test]
 fn on_yes_no_and_off_are_texts() {
     let spec = spec(&format!("{SMALL}config: {{ A: {{ default: on }}, B: {{ default: no }}, C: {{ default: 1.10 }} }}\n"));
     let defaults: Vec<_> = spec.config.values().filter_map(|entry| entry.default.as_deref()).collect();

@@ -167,6 +167,8 @@ fn setting_name(reader: &mut Reader<'_>, name: &str, key: &Tree) -> Option<Confi
     ConfigName::new(name)
         .map_err(|_| {
             let upper: String = name.to_uppercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(60).collect();
+            let upper = upper.trim_start_matches("HOOKWRIGHT_");
+            let upper = if upper.starts_with(|c: char| c.is_ascii_digit()) { format!("N{upper}") } else { upper.to_owned() };
             reader.problem(
                 key,
                 format!("`{}` cannot be the name of a setting", cut(name)),

@@ -6,4 +6,5 @@ mod faults;
 mod gateway;
 mod local;
 mod main_line;
+mod presets;
 mod runs;

@@ -248,6 +248,20 @@ impl Daemon {
         .await
     }
 
+    /// The logs of every stage of a run, for a test that failed.
+    pub async fn stage_logs(&self, run: &str) -> String {
+        let run_path = format!("/api/v1/runs/{run}");
+        let mut text = String::new();
+        for stage in self.get(&run_path).await["stages"].as_array().into_iter().flatten() {
+            let name = stage["stage"].as_str().unwrap_or_default();
+            let (_, log) = self.request(reqwest::Method::GET, &format!("{run_path}/stages/{name}/logs"), None).await;
+            for line in log["lines"].as_array().into_iter().flatten() {
+                text.push_str(&format!("{name} | {}\n", line["text"].as_str().unwrap_or_default()));
+            }
+        }
+        text
+    }
+
     /// Waits until exactly one promotion of the webhook waits for the environment, and says which release it is.
     pub async fn waits_for_approval(&self, webhook: &str, environment: &str) -> String {
         let path = format!("/api/v1/promotions?webhook={webhook}&environment={environment}&open=true");

@@ -12,21 +12,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
-use hookwright_core::port::{Isolation, PushSink, Runtime};
+use hookwright_core::port::{Isolation, Limits, PushSink, Runtime};
 use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope};
 use hookwright_gateway::{Gateway, GatewayOptions};
 use hookwright_image::Registry;
-use hookwright_runtime::{ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
+use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
 use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{SecretKey, Store, StoreOptions};
 use hookwright_web::WebState;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::configuration::Configuration;
-use crate::server::{self, Limits};
+use crate::configuration::{Configuration, Sandbox};
+use crate::server;
 use crate::system::{SystemClock, UuidV7};
 
 /// How long a handler may take to end when the demo does.
@@ -79,6 +79,7 @@ impl Engine {
         let notifier = Arc::new(wakes.clone());
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
 
+        let sandbox = sandbox(configuration.sandbox)?;
         let source = Arc::new(GitSource::new(GitSourceOptions { directory: data.clone() })?);
         let registry = Arc::new(Registry::open(data.join("registry"))?);
         let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
@@ -86,6 +87,7 @@ impl Engine {
             binary: binary.clone(),
             notifier: notifier.clone(),
             clock: clock.clone(),
+            sandbox: sandbox.clone(),
         })?);
         let runtime = Arc::new(ProcessRuntime::new(RuntimeOptions {
             directory: data.join("instances"),
@@ -93,6 +95,8 @@ impl Engine {
             images: registry.clone(),
             notifier,
             clock: clock.clone(),
+            sandbox,
+            limits: handler_limits(configuration),
         })?);
         let gateway = Gateway::new(GatewayOptions {
             store: store.clone(),
@@ -140,7 +144,7 @@ impl Daemon {
             runtime: runtime.clone(),
         });
         let inner = gateway.git_router(source.clone(), pushed).merge(web);
-        let limits = Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
+        let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let stop = CancellationToken::new();
         let mut listeners = Vec::new();
         let mut gateway_address = address;
@@ -188,9 +192,56 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         executors: if configuration.executors == 0 { cores } else { configuration.executors },
         poll_interval: configuration.git.poll_interval,
         drain: configuration.gateway.drain,
-        isolation: if configuration.sandbox { Isolation::Sandbox } else { Isolation::None },
+        isolation: if configuration.sandbox == Sandbox::Off { Isolation::None } else { Isolation::Sandbox },
+        limits: stage_limits(configuration),
         keep_runs: configuration.retention.runs,
         ..Settings::new(data)
+    }
+}
+
+/// Bubblewrap as the settings want it, tried out once.
+fn sandbox(wanted: Sandbox) -> Result<Option<Arc<Bubblewrap>>> {
+    if wanted == Sandbox::Off {
+        return Ok(None);
+    }
+    match Bubblewrap::find() {
+        Ok(found) => Ok(Some(found)),
+        Err(why) if wanted == Sandbox::Required => anyhow::bail!("the settings say `sandbox: required`, and there is none: {why}"),
+        Err(why) => {
+            warn!("stages and handlers run as plain processes and may read what the daemon may read: {why}");
+            Ok(None)
+        }
+    }
+}
+
+fn stage_limits(configuration: &Configuration) -> Limits {
+    let limits = &configuration.limits;
+    Limits {
+        memory_bytes: memory(limits.stage_memory),
+        processes: Some(limits.stage_processes).filter(|count| *count > 0),
+        disk_bytes: Some(limits.stage_disk).filter(|bytes| *bytes > 0),
+    }
+}
+
+fn handler_limits(configuration: &Configuration) -> Limits {
+    let limits = &configuration.limits;
+    Limits {
+        memory_bytes: memory(limits.handler_memory),
+        processes: Some(limits.handler_processes).filter(|count| *count > 0),
+        disk_bytes: Some(limits.handler_disk).filter(|bytes| *bytes > 0),
+    }
+}
+
+/// Bytes; 0 is without a limit, and less than that three quarters of the machine's.
+fn memory(setting: i64) -> Option<u64> {
+    match u64::try_from(setting) {
+        Ok(0) => None,
+        Ok(bytes) => Some(bytes),
+        Err(_) => {
+            let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+            let total: u64 = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.split_whitespace().next()?.parse().ok()?;
+            Some(total / 4 * 3 * 1024)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwright_core::port::{ArtifactStore, Executor, GitHost, ImageBuilder, Isolation, Revisions, RouteTable, Runtime};
+use hookwright_core::port::{ArtifactStore, Executor, GitHost, ImageBuilder, Isolation, Limits, Revisions, RouteTable, Runtime};
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::Store;
 
@@ -60,6 +60,8 @@ pub struct Settings {
     pub stage_timeout: Duration,
     /// At most this many bytes of log a stage.
     pub log_limit: u64,
+    /// What a stage may use.
+    pub limits: Limits,
     /// At most this many bytes a report file.
     pub report_limit: u64,
     /// Whether jobs run in the sandbox.
@@ -89,6 +91,7 @@ impl Settings {
             drain: Duration::from_secs(30),
             stage_timeout: Duration::from_secs(60 * 60),
             log_limit: 64 << 20,
+            limits: Limits::default(),
             report_limit: 16 << 20,
             isolation: Isolation::Sandbox,
             network: true,

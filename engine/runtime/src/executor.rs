@@ -1,27 +1,26 @@
 //! The executor of processes: each job under a supervisor, found again by its folder after a restart of the daemon.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use hookwright_core::port::{Executor, Isolation, Job, JobEnd, JobOutcome, JobState, Notifier, Topic};
+use hookwright_core::port::{CacheMount, Executor, Isolation, Job, JobState, Notifier, Topic};
 use hookwright_core::{Clock, LogChunk, LogCursor, LogStream, PortError, StageRunId};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::supervisor::{Exit, Order, Outcome, Record, Sandbox};
-use crate::{log_file, process};
+use crate::log_file;
+use crate::sandbox::{Bubblewrap, HOME};
+use crate::supervised::Supervised;
+use crate::supervisor::{Mount, Order};
 
 /// How long a job that ran into its timeout may take to end after `SIGTERM`.
 const GRACE: Duration = Duration::from_secs(5);
-/// A supervisor says within a few milliseconds that its job is on record; a loaded machine gets longer.
-const START: Duration = Duration::from_secs(30);
+/// How long a tool may take to say its version.
+const VERSION: Duration = Duration::from_secs(30);
 
 /// Variables that name the folder of a manager of toolchains, and where it is in a home by default. They hold programs, no credentials.
 pub(crate) const TOOLCHAINS: [(&str, &str); 2] = [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv")];
@@ -36,6 +35,8 @@ pub struct ExecutorOptions {
     pub notifier: Arc<dyn Notifier>,
     /// For remarks of the engine.
     pub clock: Arc<dyn Clock>,
+    /// What jobs that ask for a sandbox run in; without it they run as plain process groups.
+    pub sandbox: Option<Arc<Bubblewrap>>,
 }
 
 type Tools = HashMap<PathBuf, (SystemTime, Option<String>)>;
@@ -44,6 +45,8 @@ type Tools = HashMap<PathBuf, (SystemTime, Option<String>)>;
 pub struct ProcessExecutor {
     options: ExecutorOptions,
     tools: Mutex<Tools>,
+    /// Jobs whose end somebody waits for.
+    watched: Arc<Mutex<HashSet<StageRunId>>>,
 }
 
 pub(crate) fn unusable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> PortError {
@@ -60,7 +63,7 @@ pub(crate) fn lent() -> impl Iterator<Item = (String, String)> {
     }))
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -68,106 +71,45 @@ impl ProcessExecutor {
     /// Opens the folder of jobs, making it when it is missing.
     pub fn new(options: ExecutorOptions) -> Result<Self, PortError> {
         fs::create_dir_all(&options.directory).map_err(unusable)?;
-        Ok(Self { options, tools: Mutex::default() })
+        Ok(Self { options, tools: Mutex::default(), watched: Arc::default() })
     }
 
-    fn folder(&self, id: &StageRunId) -> PathBuf {
-        self.options.directory.join(id.to_string())
+    fn job(&self, id: &StageRunId) -> Supervised {
+        Supervised::at(self.options.directory.join(id.to_string()))
     }
 
-    pub(crate) fn state(folder: &Path) -> io::Result<JobState> {
-        if !folder.join("started").exists() {
-            return Ok(JobState::Unknown);
+    /// Wakes the scheduler when a job ends; once for each job, whether this daemon started it or found it.
+    fn watch(&self, id: StageRunId) {
+        if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            return;
         }
-        let exit = folder.join("exit.json");
-        if !exit.exists() && held(folder)? {
-            return Ok(JobState::Running);
-        }
-        if let Ok(text) = fs::read(exit) {
-            let exit: Exit = serde_json::from_slice(&text)?;
-            let outcome = match exit.outcome {
-                Outcome::Exited(code) => JobOutcome::Exited(code),
-                Outcome::Signaled(signal) => JobOutcome::Signaled(signal),
-                Outcome::TimedOut => JobOutcome::TimedOut,
-                Outcome::Stopped => JobOutcome::Stopped,
-                Outcome::NotStarted => JobOutcome::NotStarted,
-            };
-            return Ok(JobState::Ended(JobEnd { outcome, at: exit.at }));
-        }
-        if let Ok(text) = fs::read(folder.join("record.json")) {
-            let record: Record = serde_json::from_slice(&text)?;
-            if process::start_time(record.supervisor) != Some(record.supervisor_start) {
-                process::kill_orphans(record.supervisor, record.child, record.child_start);
-            }
-        }
-        let seen = fs::metadata(folder.join("started"))?.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at = hookwright_core::Timestamp::from_millis(i64::try_from(seen.as_millis()).unwrap_or(i64::MAX));
-        Ok(JobState::Ended(JobEnd { outcome: JobOutcome::Lost, at }))
+        let (job, watched, notifier) = (self.job(&id), Arc::clone(&self.watched), Arc::clone(&self.options.notifier));
+        job.on_end(move || {
+            watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            notifier.wake(Topic::Scheduler);
+        });
     }
-}
 
-/// Starts a supervisor and hands it the order; returns once it has its process on record.
-pub(crate) async fn launch(binary: &Path, folder: &Path, order: &Order) -> Result<Child, PortError> {
-    let order = serde_json::to_vec(order).map_err(unusable)?;
-    let cannot = |error: io::Error| PortError::errored("the supervisor cannot be started").because(error);
-    let mut command = Command::new(binary);
-    command.arg("supervise").arg(folder).env_clear().envs(lent());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(cannot)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(&order).await.map_err(cannot)?;
-    }
-    let mut word = String::new();
-    if let Some(output) = child.stdout.take() {
-        let mut reader = BufReader::new(output);
-        tokio::time::timeout(START, reader.read_line(&mut word)).await.map_err(|late| cannot(late.into()))?.map_err(cannot)?;
-    }
-    if word.is_empty() { Err(PortError::errored("the supervisor ended before it began")) } else { Ok(child) }
-}
-
-/// Asks a supervisor to end what it keeps; nothing happens when it has ended already.
-pub(crate) fn ask_to_stop(folder: &Path, grace: Duration) -> Result<(), PortError> {
-    match OpenOptions::new().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(folder.join("control")) {
-        Ok(mut control) => io::Write::write_all(&mut control, format!("stop {}\n", millis(grace)).as_bytes()).map_err(unusable),
-        // Nobody reads: the supervisor has just ended.
-        Err(_) => Ok(()),
-    }
-}
-
-/// Whether a supervisor lives.
-fn held(folder: &Path) -> io::Result<bool> {
-    match File::open(folder.join("lock")) {
-        Ok(lock) => Ok(lock.try_lock_shared().is_err()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-#[async_trait]
-impl Executor for ProcessExecutor {
-    async fn start(&self, job: &Job) -> Result<(), PortError> {
-        let folder = self.folder(&job.id);
-        fs::create_dir_all(&folder).map_err(unusable)?;
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join("started")) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            other => other.map_err(unusable)?,
-        };
+    fn order(&self, job: &Job, folder: &Path) -> Result<Order, PortError> {
         let mut environment: BTreeMap<String, String> = lent().collect();
         environment.extend(job.environment.clone());
         environment.extend(job.secrets.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
+        let home = folder.join("home");
+        fs::create_dir_all(&home).map_err(unusable)?;
+        let mut mounts = vec![Mount::Write { source: home.clone(), target: PathBuf::from(HOME) }];
         let mut writable = vec![job.workspace.clone()];
         for cache in &job.caches {
-            fs::create_dir_all(&cache.directory).map_err(unusable)?;
-            let link = job.workspace.join(&cache.path);
-            if let Some(parent) = link.parent() {
-                fs::create_dir_all(parent).map_err(unusable)?;
-            }
-            if !link.exists() {
-                std::os::unix::fs::symlink(&cache.directory, link).map_err(unusable)?;
-            }
+            link(cache, &job.workspace)?;
             writable.push(cache.directory.clone());
         }
-        let order = Order {
+        mounts.extend(writable.iter().map(|folder| Mount::Write { source: folder.clone(), target: folder.clone() }));
+        let sandbox = self.options.sandbox.as_ref().filter(|_| job.isolation == Isolation::Sandbox);
+        environment.entry("HOME".to_owned()).or_insert_with(|| match sandbox {
+            Some(_) => HOME.to_owned(),
+            None => home.to_string_lossy().into_owned(),
+        });
+        writable.push(home);
+        Ok(Order {
             command: vec!["sh".into(), "-ec".into(), job.script.clone()],
             working_directory: job.workspace.clone(),
             environment,
@@ -175,48 +117,89 @@ impl Executor for ProcessExecutor {
             timeout_millis: Some(millis(job.timeout)),
             grace_millis: millis(GRACE),
             log_limit: job.log_limit,
-            sandbox: (job.isolation == Isolation::Sandbox).then_some(Sandbox { writable, readable: Vec::new(), network: job.network }),
+            log_rolls: false,
+            limits: job.limits.into(),
+            writable,
+            sandbox: sandbox.map(|sandbox| sandbox.sandbox(mounts, job.limits.memory_bytes, job.network)),
+        })
+    }
+}
+
+/// Makes a cache appear in the workspace. The workspace is the user's: no link in it is followed.
+fn link(cache: &CacheMount, workspace: &Path) -> Result<(), PortError> {
+    fs::create_dir_all(&cache.directory).map_err(unusable)?;
+    let mut place = workspace.to_owned();
+    let mut parts = Path::new(&cache.path).components().filter(|part| *part != Component::CurDir).peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(name) = part else {
+            return Err(PortError::failed(format!("the cache `{}` leaves the workspace; name a folder below it", cache.path)));
         };
-        let mut child = launch(&self.options.binary, &folder, &order).await?;
-        let notifier = Arc::clone(&self.options.notifier);
-        tokio::spawn(async move {
-            if let Err(error) = child.wait().await {
-                tracing::warn!(%error, "the end of a supervisor was not seen");
+        place.push(name);
+        let present = place.symlink_metadata();
+        match (present, parts.peek().is_some()) {
+            (Err(_), true) => fs::create_dir(&place).map_err(unusable)?,
+            (Err(_), false) => std::os::unix::fs::symlink(&cache.directory, &place).map_err(unusable)?,
+            (Ok(metadata), true) if metadata.is_dir() => {}
+            (Ok(_), true) => {
+                return Err(PortError::failed(format!(
+                    "the cache `{}` leads through `{}`, which is no folder of the workspace; name another place",
+                    cache.path,
+                    place.strip_prefix(workspace).unwrap_or(&place).display()
+                )));
             }
-            notifier.wake(Topic::Scheduler);
-        });
+            // What the repository or an earlier stage put there is what the job sees.
+            (Ok(_), false) => {}
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Executor for ProcessExecutor {
+    async fn start(&self, job: &Job) -> Result<(), PortError> {
+        let supervised = self.job(&job.id);
+        if supervised.was_started() {
+            return Ok(());
+        }
+        fs::create_dir_all(supervised.folder()).map_err(unusable)?;
+        let order = self.order(job, supervised.folder())?;
+        if let Some(mut child) = supervised.start(&self.options.binary, order).await? {
+            tokio::spawn(async move {
+                // Its end is seen by its lock; waiting only keeps no dead process around.
+                let _ = child.wait().await;
+            });
+            self.watch(job.id);
+        }
         Ok(())
     }
 
     async fn poll(&self, id: &StageRunId) -> Result<JobState, PortError> {
-        Self::state(&self.folder(id)).map_err(unusable)
+        let state = self.job(id).state().await?;
+        if state == JobState::Running {
+            self.watch(*id);
+        }
+        Ok(state)
     }
 
     async fn stop(&self, id: &StageRunId, grace: Duration) -> Result<(), PortError> {
-        let folder = self.folder(id);
-        if Self::state(&folder).map_err(unusable)? != JobState::Running {
-            return Ok(());
-        }
-        ask_to_stop(&folder, grace)
+        let job = self.job(id);
+        if job.state().await? == JobState::Running { job.ask_to_stop(grace) } else { Ok(()) }
     }
 
     async fn logs(&self, id: &StageRunId, from: LogCursor) -> Result<LogChunk, PortError> {
-        let folder = self.folder(id);
-        let ended = matches!(Self::state(&folder).map_err(unusable)?, JobState::Ended(_));
-        tokio::task::spawn_blocking(move || log_file::read(&folder, from, ended)).await.map_err(unusable)?.map_err(unusable)
+        let job = self.job(id);
+        let ended = matches!(job.state().await?, JobState::Ended(_));
+        tokio::task::spawn_blocking(move || log_file::read(job.folder(), from, ended)).await.map_err(unusable)?.map_err(unusable)
     }
 
     async fn note(&self, id: &StageRunId, text: &str) -> Result<(), PortError> {
-        let folder = self.folder(id);
-        fs::create_dir_all(&folder).map_err(unusable)?;
-        log_file::append(&folder, &log_file::encode(self.options.clock.now(), LogStream::Note, text)).map_err(unusable)
+        let job = self.job(id);
+        fs::create_dir_all(job.folder()).map_err(unusable)?;
+        log_file::append(job.folder(), &log_file::encode(self.options.clock.now(), LogStream::Note, text)).map_err(unusable)
     }
 
     async fn forget(&self, id: &StageRunId) -> Result<(), PortError> {
-        match fs::remove_dir_all(self.folder(id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(error)),
-            _ => Ok(()),
-        }
+        self.job(id).remove().await
     }
 
     async fn tool_version(&self, command: &str) -> Result<Option<String>, PortError> {
@@ -232,7 +215,7 @@ impl Executor for ProcessExecutor {
             return Ok(version.clone());
         }
         let run = Command::new(&file).args(words).env_clear().envs(lent()).stdin(Stdio::null()).kill_on_drop(true).output();
-        let output = tokio::time::timeout(START, run).await.map_err(unusable)?.map_err(unusable)?;
+        let output = tokio::time::timeout(VERSION, run).await.map_err(unusable)?.map_err(unusable)?;
         let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let version = String::from_utf8_lossy(&text).lines().next().map(str::to_owned);
         self.tools.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (changed, version.clone()));

@@ -1,25 +1,41 @@
 //! One instance of a deployment: started under a supervisor, probed, started again with growing pauses when it dies.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hookwright_core::port::{DeploymentSpec, ImageConfig, JobState};
-use hookwright_core::{Clock, InstanceState, InstanceStatus, PortError};
+use hookwright_core::port::{DeploymentSpec, ImageConfig, JobEnd, JobOutcome, JobState, Limits};
+use hookwright_core::{Blame, Clock, InstanceState, InstanceStatus, PortError};
+use tokio::sync::Notify;
 
-use crate::executor::{ask_to_stop, launch, lent, unusable};
-use crate::supervisor::{Order, Sandbox};
-use crate::{ProcessExecutor, probe};
+use crate::executor::{lent, millis, unusable};
+use crate::sandbox::{Bubblewrap, HOME};
+use crate::supervised::{Supervised, remove_tree};
+use crate::supervisor::{Mount, Order};
+use crate::{probe, process};
 
 /// The first pause before a dead instance is started again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// An instance that was ready for so long begins to count its ends anew.
+const STABLE: Duration = Duration::from_secs(60);
+/// So many ends in a row make an instance one that keeps ending.
+const BUDGET: u32 = 5;
 /// So many failed liveness probes in a row end an instance.
 const LIVENESS_FAILURES: u32 = 3;
-/// At most this much log is kept of each process.
+/// At most this much log is kept of each process, the newest.
 const LOG_LIMIT: u64 = 64 << 20;
+/// So many processes of an instance are kept with their logs, besides the one that runs.
+const KEPT_PROCESSES: u32 = 5;
+/// So many lines of a log are shown with a reason, each cut after so many characters.
+const SHOWN_LINES: usize = 5;
+const SHOWN_CHARACTERS: usize = 200;
+/// How often it is looked up why an instance does not answer; that reads much of `/proc`.
+const WONDER: Duration = Duration::from_millis(200);
 /// How long a handler may take to end after `SIGTERM`.
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
@@ -30,6 +46,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) wanted: &'a DeploymentSpec,
     pub(crate) root: &'a Path,
     pub(crate) image: &'a ImageConfig,
+    pub(crate) sandbox: Option<&'a Bubblewrap>,
+    pub(crate) limits: Limits,
+    /// Told when a process ends.
+    pub(crate) changed: &'a Arc<Notify>,
 }
 
 /// An instance and the folder of its processes: `<folder>/<attempt>/`.
@@ -37,10 +57,20 @@ pub(crate) struct Instance {
     folder: PathBuf,
     attempt: u32,
     port: u16,
+    /// When this daemon began to look after it.
+    began: Option<Duration>,
     not_before: Duration,
+    ready_since: Option<Duration>,
+    wondered: Option<Duration>,
+    /// Failed liveness probes in a row.
     failures: u32,
+    /// Ends since it was stable.
+    ends: u32,
     ever_ready: bool,
+    watched: bool,
     pub(crate) status: InstanceStatus,
+    /// Why it is not expected to work, with the last lines of its log.
+    pub(crate) failing: Option<String>,
 }
 
 impl Instance {
@@ -60,140 +90,236 @@ impl Instance {
             cpu_millis: None,
             memory_bytes: None,
         };
-        Ok(Self { folder, attempt, port: port.unwrap_or(0), not_before: Duration::ZERO, failures: 0, ever_ready: false, status })
+        Ok(Self {
+            folder,
+            attempt,
+            port: port.unwrap_or(0),
+            began: None,
+            not_before: Duration::ZERO,
+            ready_since: None,
+            wondered: None,
+            failures: 0,
+            ends: 0,
+            ever_ready: false,
+            watched: false,
+            status,
+            failing: None,
+        })
     }
 
-    fn process_folder(&self) -> PathBuf {
-        self.folder.join(self.attempt.to_string())
+    fn process(&self) -> Supervised {
+        Supervised::at(self.folder.join(self.attempt.to_string()))
     }
 
     fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// One look: starts, probes, restarts. Returns whether the state changed.
-    pub(crate) async fn step(&mut self, around: &Surroundings<'_>) -> Result<bool, PortError> {
-        let before = self.status.state;
-        let state = if self.attempt == 0 { JobState::Unknown } else { ProcessExecutor::state(&self.process_folder()).map_err(unusable)? };
+    /// One look: starts, probes, restarts.
+    pub(crate) async fn step(&mut self, around: &Surroundings<'_>) -> Result<(), PortError> {
+        let now = around.clock.monotonic();
+        let began = *self.began.get_or_insert(now);
+        let state = if self.attempt == 0 { JobState::Unknown } else { self.process().state().await? };
         match state {
             JobState::Running => self.probe(around).await?,
-            JobState::Unknown => self.start(around).await?,
-            JobState::Ended(end) => {
-                if self.status.state != InstanceState::BackingOff {
-                    self.status.reason = Some(format!("the handler ended: {}", describe(end.outcome)));
-                    self.pause(around.clock);
-                } else if around.clock.monotonic() >= self.not_before {
-                    self.start(around).await?;
+            JobState::Ended(end) if self.status.state != InstanceState::BackingOff => self.ended(end, around.clock),
+            JobState::Unknown | JobState::Ended(_) if now >= self.not_before => {
+                if let Err(error) = self.start(around).await {
+                    // Whoever is at fault, trying again at once helps nobody.
+                    self.status.reason = Some(error.message.clone());
+                    if error.blame == Blame::Errored {
+                        self.pause(around.clock);
+                    }
+                    return Err(error);
                 }
             }
+            JobState::Unknown | JobState::Ended(_) => {}
         }
-        Ok(before != self.status.state)
+        let startup = around.wanted.health.startup;
+        if !self.ever_ready && now.saturating_sub(began) > startup {
+            let why = self.status.reason.clone().unwrap_or_else(|| "it never answered".to_owned());
+            self.failing = Some(format!("not ready after {} s: {why}{}", startup.as_secs(), self.last_lines()));
+        }
+        Ok(())
+    }
+
+    /// Counts an end of its process and waits before the next.
+    fn ended(&mut self, end: JobEnd, clock: &dyn Clock) {
+        self.ends += 1;
+        let how = match (&self.status.reason, self.status.state) {
+            // Ended by us, for the reason that is known already.
+            (Some(reason), InstanceState::Unhealthy) => reason.clone(),
+            _ => format!("the handler ended: {}", describe(end.outcome)),
+        };
+        if self.ends >= BUDGET {
+            self.failing =
+                Some(format!("the handler keeps ending, {} times in a row; the last time: {how}{}", self.ends, self.last_lines()));
+        }
+        self.status.reason = Some(how);
+        self.pause(clock);
     }
 
     fn pause(&mut self, clock: &dyn Clock) {
         self.status.state = InstanceState::BackingOff;
         self.status.address = None;
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.status.restarts.min(6)).min(LONGEST_PAUSE);
+        self.ready_since = None;
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.ends.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
         self.not_before = clock.monotonic() + pause;
     }
 
+    /// How long until it is to be started again, when it waits for that.
+    pub(crate) fn rests(&self, now: Duration) -> Option<Duration> {
+        (self.status.state == InstanceState::BackingOff).then(|| self.not_before.saturating_sub(now))
+    }
+
+    /// The end of its log as part of a sentence; empty when there is none.
+    fn last_lines(&self) -> String {
+        let lines = self.process().tail(SHOWN_LINES);
+        let shown = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
+        let shown: Vec<String> = shown.map(|line| line.chars().take(SHOWN_CHARACTERS).collect()).collect();
+        if shown.is_empty() { String::new() } else { format!("; its last lines: {}", shown.join(" | ")) }
+    }
+
     async fn start(&mut self, around: &Surroundings<'_>) -> Result<(), PortError> {
+        let order = |port| self.order(around, port);
+        let port = free_port()?;
+        let order = order(port)?;
         self.attempt += 1;
+        self.port = port;
         self.status.restarts = self.attempt - 1;
-        self.port = free_port()?;
-        let folder = self.process_folder();
-        let scratch = self.folder.join("home");
-        for needed in [&folder, &scratch] {
-            fs::create_dir_all(needed).map_err(unusable)?;
+        let process = self.process();
+        fs::create_dir_all(process.folder()).map_err(unusable)?;
+        // Before the marker of the start: whoever adopts the process knows its port.
+        fs::write(process.folder().join("port"), port.to_string()).map_err(unusable)?;
+        if let Some(mut child) = process.start(around.binary, order).await? {
+            tokio::spawn(async move {
+                // Its end is seen by its lock; waiting only keeps no dead process around.
+                let _ = child.wait().await;
+            });
         }
-        fs::write(folder.join("port"), self.port.to_string()).map_err(unusable)?;
-        fs::write(folder.join("started"), "").map_err(unusable)?;
-        let order = self.order(around, &scratch)?;
-        let mut child = launch(around.binary, &folder, &order).await?;
-        tokio::spawn(async move {
-            // Its end is seen by its folder; waiting only keeps no dead process around.
-            let _ = child.wait().await;
-        });
+        self.watch(around);
+        self.prune();
         self.status.state = InstanceState::Starting;
         self.status.started_at = Some(around.clock.now());
         self.failures = 0;
+        self.wondered = None;
         Ok(())
     }
 
-    fn order(&self, around: &Surroundings<'_>, scratch: &Path) -> Result<Order, PortError> {
+    fn watch(&mut self, around: &Surroundings<'_>) {
+        let changed = Arc::clone(around.changed);
+        self.process().on_end(move || changed.notify_one());
+        self.watched = true;
+    }
+
+    /// Removes the oldest processes with their logs.
+    fn prune(&self) {
+        let old = attempts(&self.folder).into_iter().filter(|attempt| attempt + KEPT_PROCESSES < self.attempt);
+        for attempt in old {
+            // Tried again at the next start.
+            let _ = remove_tree(&self.folder.join(attempt.to_string()));
+        }
+    }
+
+    fn order(&self, around: &Surroundings<'_>, port: u16) -> Result<Order, PortError> {
         let wanted = around.wanted;
         let command = wanted.command.clone().unwrap_or_else(|| around.image.command.clone());
         if command.is_empty() {
             return Err(PortError::failed("neither the spec nor the image says what to start; add `handler: { command: […] }`"));
         }
-        let inside = |path: &str| around.root.join(path.trim_start_matches('/'));
-        let command = command.iter().map(|word| match word.starts_with('/') && inside(word).exists() {
-            true => inside(word).to_string_lossy().into_owned(),
-            false => word.clone(),
-        });
-        let from_image = around.image.environment.iter().map(|(name, value)| {
-            let parts: Vec<String> = value
-                .split(':')
-                .map(|part| {
-                    if part.starts_with('/') && inside(part).exists() {
-                        inside(part).to_string_lossy().into_owned()
-                    } else {
-                        part.to_owned()
-                    }
-                })
-                .collect();
-            (name.clone(), parts.join(":"))
-        });
-        let mut environment: std::collections::BTreeMap<String, String> = lent().chain(from_image).collect();
+        let home = self.folder.join("home");
+        fs::create_dir_all(&home).map_err(unusable)?;
+        let memory = wanted.resources.memory_bytes.or(around.limits.memory_bytes);
+        let place = Place { root: around.root, image: around.image, home: &home };
+        let placed = match around.sandbox {
+            Some(sandbox) => {
+                let own = vec![Mount::Write { source: home.clone(), target: PathBuf::from(HOME) }];
+                place.inside(command, sandbox.sandbox_over(around.root, own, memory)?)
+            }
+            None => place.outside(command),
+        };
+        let mut environment: BTreeMap<String, String> = lent().chain(placed.environment).collect();
         environment.extend(wanted.environment_variables.clone());
         environment.extend(wanted.secrets.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())));
-        environment.insert("PORT".to_owned(), self.port.to_string());
-        environment.insert("HOME".to_owned(), scratch.to_string_lossy().into_owned());
+        environment.insert("PORT".to_owned(), port.to_string());
+        environment.insert("HOME".to_owned(), placed.home);
         Ok(Order {
-            command: command.collect(),
-            working_directory: Some(inside(&around.image.working_directory))
-                .filter(|folder| folder.is_dir())
-                .unwrap_or_else(|| around.root.to_owned()),
+            command: placed.command,
+            working_directory: placed.working_directory,
             environment,
             masks: wanted.secrets.values().map(|value| value.expose().to_owned()).collect(),
             timeout_millis: None,
-            grace_millis: u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX),
+            grace_millis: millis(GRACE),
             log_limit: LOG_LIMIT,
-            sandbox: Some(Sandbox { writable: vec![scratch.to_owned()], readable: vec![around.root.to_owned()], network: true }),
+            log_rolls: true,
+            limits: Limits { memory_bytes: memory, ..around.limits }.into(),
+            writable: vec![home],
+            sandbox: placed.sandbox,
         })
     }
 
     async fn probe(&mut self, around: &Surroundings<'_>) -> Result<(), PortError> {
-        let health = &around.wanted.health;
-        if self.status.state != InstanceState::Ready {
-            if probe::answers(self.address(), health.readiness.as_deref()).await {
-                self.status.state = InstanceState::Ready;
-                self.status.address = Some(self.address());
-                self.status.reason = None;
-                self.ever_ready = true;
-            } else {
-                self.status.state = InstanceState::Starting;
-                self.status.reason = Some(self.silence(around));
-            }
-            return Ok(());
+        if !self.watched {
+            // Adopted: the daemon that started it is gone.
+            self.watch(around);
         }
-        let Some(path) = &health.liveness else { return Ok(()) };
+        let now = around.clock.monotonic();
+        match self.status.state {
+            // It was asked to end.
+            InstanceState::Unhealthy => return Ok(()),
+            InstanceState::Ready => {}
+            _ => return self.probe_readiness(around).await,
+        }
+        if self.ready_since.is_some_and(|since| now.saturating_sub(since) >= STABLE) {
+            self.ends = 0;
+            self.failing = None;
+        }
+        let Some(path) = &around.wanted.health.liveness else { return Ok(()) };
         self.failures = if probe::answers(self.address(), Some(path)).await { 0 } else { self.failures + 1 };
         if self.failures >= LIVENESS_FAILURES {
             self.status.state = InstanceState::Unhealthy;
+            self.status.address = None;
             self.status.reason = Some(format!("`{path}` failed {LIVENESS_FAILURES} times in a row"));
-            ask_to_stop(&self.process_folder(), GRACE)?;
+            self.process().ask_to_stop(GRACE)?;
         }
         Ok(())
     }
 
-    /// Why an instance that runs does not answer.
-    fn silence(&self, around: &Surroundings<'_>) -> String {
-        let ports = crate::process::listening(&self.process_folder());
+    async fn probe_readiness(&mut self, around: &Surroundings<'_>) -> Result<(), PortError> {
+        let health = &around.wanted.health;
+        let now = around.clock.monotonic();
+        let answers = probe::answers(self.address(), health.readiness.as_deref()).await;
+        // A stranger that took the port meanwhile must not be given this handler's requests.
+        if answers && self.ports().is_none_or(|ports| ports.contains(&self.port)) {
+            self.status.state = InstanceState::Ready;
+            self.status.address = Some(self.address());
+            self.status.reason = None;
+            self.ready_since = Some(now);
+            if !self.ever_ready && self.ends < BUDGET {
+                self.failing = None;
+            }
+            self.ever_ready = true;
+        } else if self.wondered.is_none_or(|last| now.saturating_sub(last) >= WONDER) {
+            self.wondered = Some(now);
+            self.status.state = InstanceState::Starting;
+            self.status.reason = Some(self.silence(around, answers));
+        }
+        Ok(())
+    }
+
+    /// The ports that its process listens on, when they can be seen.
+    fn ports(&self) -> Option<Vec<u16>> {
+        self.process().record().and_then(|record| process::listening(&record))
+    }
+
+    /// Why an instance that runs is not ready.
+    fn silence(&self, around: &Surroundings<'_>, answered: bool) -> String {
+        let ports = self.ports().unwrap_or_default();
         match (ports.contains(&self.port), ports.first()) {
             (false, Some(other)) => {
                 format!("the handler listens on port {other} instead of $PORT = {}; read the variable PORT", self.port)
             }
+            (false, None) if answered => format!("another process of this machine took port {} before the handler did", self.port),
             (false, None) => format!("the handler does not listen on $PORT = {} yet", self.port),
             (true, _) => match &around.wanted.health.readiness {
                 Some(path) => format!("the handler listens, but `{path}` does not answer 2xx or 3xx"),
@@ -202,28 +328,78 @@ impl Instance {
         }
     }
 
-    /// Whether it was ready at least once since this daemon looks after it.
-    pub(crate) fn was_ready(&self) -> bool {
-        self.ever_ready
+    /// Asks its process to end; `true` once none runs.
+    pub(crate) async fn end(&mut self, grace: Duration) -> Result<bool, PortError> {
+        end_processes(&self.folder, grace).await
+    }
+}
+
+/// Where a handler finds its image.
+struct Place<'a> {
+    root: &'a Path,
+    image: &'a ImageConfig,
+    home: &'a Path,
+}
+
+/// What an order says of the place.
+struct Placed {
+    command: Vec<String>,
+    working_directory: PathBuf,
+    environment: Vec<(String, String)>,
+    home: String,
+    sandbox: Option<crate::supervisor::Sandbox>,
+}
+
+impl Place<'_> {
+    /// In a sandbox the image stands at its own places.
+    fn inside(&self, command: Vec<String>, sandbox: crate::supervisor::Sandbox) -> Placed {
+        let wished = Path::new(&self.image.working_directory);
+        let is_there = wished.is_absolute() && self.unpacked(&self.image.working_directory).is_dir();
+        Placed {
+            command,
+            working_directory: if is_there { wished.to_owned() } else { PathBuf::from(HOME) },
+            environment: self.image.environment.clone().into_iter().collect(),
+            home: HOME.to_owned(),
+            sandbox: Some(sandbox),
+        }
     }
 
-    /// Asks its process to end; `true` once none runs.
-    pub(crate) fn end(&mut self, grace: Duration) -> Result<bool, PortError> {
-        end_processes(&self.folder, grace)
+    /// Without one, absolute paths of the command and of the image's environment that the image holds are rewritten to where it is unpacked;
+    /// paths inside the handler's code are not.
+    fn outside(&self, command: Vec<String>) -> Placed {
+        let moved = |path: &str| match path.starts_with('/') && self.unpacked(path).exists() {
+            true => self.unpacked(path).to_string_lossy().into_owned(),
+            false => path.to_owned(),
+        };
+        let environment = self.image.environment.iter();
+        Placed {
+            command: command.iter().map(|word| moved(word)).collect(),
+            working_directory: Some(self.unpacked(&self.image.working_directory))
+                .filter(|folder| folder.is_dir())
+                .unwrap_or_else(|| self.root.to_owned()),
+            environment: environment
+                .map(|(name, value)| (name.clone(), value.split(':').map(moved).collect::<Vec<_>>().join(":")))
+                .collect(),
+            home: self.home.to_string_lossy().into_owned(),
+            sandbox: None,
+        }
+    }
+
+    fn unpacked(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
     }
 }
 
 /// Asks whatever runs below an instance's folder to end; `true` once nothing does.
-pub(crate) fn end_processes(folder: &Path, grace: Duration) -> Result<bool, PortError> {
+pub(crate) async fn end_processes(folder: &Path, grace: Duration) -> Result<bool, PortError> {
     let mut ended = true;
     for attempt in attempts(folder) {
-        let folder = folder.join(attempt.to_string());
-        if ProcessExecutor::state(&folder).map_err(unusable)? == JobState::Running {
+        let process = Supervised::at(folder.join(attempt.to_string()));
+        if process.state().await? == JobState::Running {
             ended = false;
-            // Asked once; the supervisor counts the grace itself.
-            if !folder.join("stopping").exists() {
-                fs::write(folder.join("stopping"), "").map_err(unusable)?;
-                ask_to_stop(&folder, grace)?;
+            // Asked once; the supervisor counts the grace itself, and finds the request when it has not begun yet.
+            if !process.folder().join("stop").exists() {
+                process.ask_to_stop(grace)?;
             }
         }
     }
@@ -238,10 +414,12 @@ pub(crate) fn attempts(folder: &Path) -> Vec<u32> {
     numbers
 }
 
-fn describe(outcome: hookwright_core::port::JobOutcome) -> String {
-    use hookwright_core::port::JobOutcome;
+fn describe(outcome: JobOutcome) -> String {
     match outcome {
+        // A shell and bubblewrap report a signal of what they ran like this.
+        JobOutcome::Exited(code @ 129..=192) => format!("exit code {code} (signal {})", code - 128),
         JobOutcome::Exited(code) => format!("exit code {code}"),
+        JobOutcome::OverLimit(passed) => passed.to_string(),
         JobOutcome::Signaled(signal) => format!("signal {signal}"),
         JobOutcome::TimedOut => "it ran into a timeout".to_owned(),
         JobOutcome::Stopped => "it was stopped".to_owned(),

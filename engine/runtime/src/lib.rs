@@ -8,7 +8,11 @@ mod mask;
 mod probe;
 mod process;
 mod process_runtime;
+mod sandbox;
+mod supervised;
 pub mod supervisor;
 
 pub use executor::{ExecutorOptions, ProcessExecutor};
+pub use mask::SHORTEST_MASK;
 pub use process_runtime::{ProcessRuntime, RuntimeOptions};
+pub use sandbox::Bubblewrap;

@@ -1,7 +1,7 @@
 //! A log on disk: one `time TAB stream TAB text` line each, compressed when its process is over. Cursors are offsets of the plain text.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use flate2::Compression;
@@ -51,14 +51,100 @@ pub(crate) fn append(directory: &Path, line: &str) -> io::Result<()> {
     OpenOptions::new().create(true).append(true).open(directory.join("log"))?.write_all(line.as_bytes())
 }
 
+/// Puts the log aside as the older half of two, and begins a new one.
+pub(crate) fn roll(directory: &Path) -> io::Result<File> {
+    let _guard = guard(directory)?;
+    fs::rename(directory.join("log"), directory.join("log.old"))?;
+    OpenOptions::new().create(true).append(true).open(directory.join("log"))
+}
+
+/// Lines from `since` on, the older half included, about [`CHUNK`] of them; and whether there are more. Lines of one millisecond are not parted.
+pub(crate) fn read_since(directory: &Path, since: Timestamp) -> io::Result<(Vec<LogLine>, bool)> {
+    let open = |name: &str| match File::open(directory.join(name)) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let mut sources: Vec<Box<dyn BufRead>> = Vec::new();
+    sources.extend(open("log.old")?.map(|file| Box::new(BufReader::new(file)) as _));
+    match open("log.gz")? {
+        Some(file) => sources.push(Box::new(BufReader::new(MultiGzDecoder::new(file)))),
+        None => sources.extend(open("log")?.map(|file| Box::new(BufReader::new(file)) as _)),
+    }
+    let (mut lines, mut size) = (Vec::<LogLine>::new(), 0);
+    for mut source in sources {
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            source.read_until(b'\n', &mut text)?;
+            let Some(whole) = text.strip_suffix(b"\n") else { break };
+            let Some(line) = decode(&String::from_utf8_lossy(whole)).filter(|line| line.at >= since) else { continue };
+            if size >= CHUNK && lines.last().is_some_and(|last| last.at != line.at) {
+                return Ok((lines, true));
+            }
+            size += text.len() as u64;
+            lines.push(line);
+        }
+    }
+    Ok((lines, false))
+}
+
+/// Puts a line in the place of the last ones without needing room on the disk. Fails when the log is shorter than the line.
+pub(crate) fn replace_end(directory: &Path, line: &str) -> io::Result<()> {
+    let _guard = guard(directory)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(directory.join("log"))?;
+    let (length, needed) = (file.metadata()?.len(), line.len() as u64);
+    let from = length.saturating_sub(needed + 64 * 1024);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    // The last beginning of a line after which there is room enough.
+    let room =
+        (0..tail.len()).rev().find(|at| (tail.len() - at) as u64 >= needed && (*at == 0 && from == 0 || *at > 0 && tail[at - 1] == b'\n'));
+    let at = from + room.ok_or_else(|| io::Error::other("the log is too short"))? as u64;
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(line.as_bytes())?;
+    file.set_len(at + needed)
+}
+
+/// The texts of the last lines that its process wrote, oldest first; empty when they cannot be read.
+pub(crate) fn tail(directory: &Path, lines: usize) -> Vec<String> {
+    let mut last = std::collections::VecDeque::with_capacity(lines + 1);
+    let mut cursor = LogCursor::default();
+    // A plain log is read from near its end; a packed one from the beginning, chunk by chunk.
+    if let Ok(metadata) = fs::metadata(directory.join("log")) {
+        cursor = LogCursor(metadata.len().saturating_sub(CHUNK));
+    }
+    while let Ok(chunk) = read(directory, cursor, true) {
+        for line in chunk.lines {
+            last.push_back(line.text);
+            if last.len() > lines {
+                last.pop_front();
+            }
+        }
+        if chunk.complete || chunk.next == cursor {
+            break;
+        }
+        cursor = chunk.next;
+    }
+    last.into()
+}
+
 /// Compresses the log; it is plain or packed at any moment, never both half.
 pub(crate) fn compress(directory: &Path) -> io::Result<()> {
     let _guard = guard(directory)?;
     let aside = directory.join("log.gz.new");
-    let mut encoder = GzEncoder::new(File::create(&aside)?, Compression::fast());
-    io::copy(&mut File::open(directory.join("log"))?, &mut encoder)?;
-    encoder.finish()?.sync_all()?;
-    fs::rename(aside, directory.join("log.gz"))?;
+    let pack = || -> io::Result<()> {
+        let mut encoder = GzEncoder::new(File::create(&aside)?, Compression::fast());
+        io::copy(&mut File::open(directory.join("log"))?, &mut encoder)?;
+        encoder.finish()?.sync_all()?;
+        fs::rename(&aside, directory.join("log.gz"))
+    };
+    if let Err(error) = pack() {
+        // Half a packed log only takes room on a full disk.
+        let _ = fs::remove_file(&aside);
+        return Err(error);
+    }
     fs::remove_file(directory.join("log"))
 }
 

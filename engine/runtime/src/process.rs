@@ -1,11 +1,18 @@
-//! Looks at and ends processes by `/proc`. Invariant: a pid is only trusted together with its start time.
+//! Looks at and ends processes by `/proc`. Invariant: a pid is only trusted together with its start time, its parent or a mark in its
+//! environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, getpid};
+
+use crate::supervisor::Record;
+
+/// The variable that marks every process of a job, so that what left its session and group is found too.
+pub(crate) const MARK: &str = "HOOKWRIGHT_JOB";
 
 struct Stat {
     state: char,
@@ -37,58 +44,195 @@ fn all() -> BTreeMap<i32, Stat> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(|pid| Some((pid, stat(pid)?))).collect()
 }
 
+/// Adds everything below `roots` to them.
+fn with_descendants(all: &BTreeMap<i32, Stat>, roots: &mut Vec<i32>) {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for (pid, stat) in all {
+        children.entry(stat.parent).or_default().push(*pid);
+    }
+    let mut seen: BTreeSet<i32> = roots.iter().copied().collect();
+    let mut next = 0;
+    while let Some(parent) = roots.get(next).copied() {
+        roots.extend(children.get(&parent).into_iter().flatten().filter(|pid| seen.insert(**pid)));
+        next += 1;
+    }
+}
+
 /// Living processes below `root`, itself left out.
 pub(crate) fn descendants(root: i32) -> Vec<i32> {
     let all = all();
     let mut found = vec![root];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
+    with_descendants(&all, &mut found);
     found.retain(|pid| *pid != root && all.get(pid).is_some_and(|stat| stat.state != 'Z'));
     found
+}
+
+/// The same, cheaper where the kernel lists children: only the tree is read, not every process of the machine. Ends soon after `enough` are found:
+/// a tree that grows faster than it is read would be read for ever.
+pub(crate) fn tree(root: i32, enough: Option<u64>) -> Vec<i32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        if enough.is_some_and(|enough| found.len() as u64 > enough + 1) {
+            break;
+        }
+        let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { continue };
+        for thread in threads.flatten() {
+            match fs::read_to_string(thread.path().join("children")) {
+                Ok(text) => found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+                // A kernel without the list; a thread that has just ended leaves its folder unreadable as well, hence the check of our own.
+                Err(_) if !Path::new("/proc/thread-self/children").exists() => return descendants(root),
+                Err(_) => {}
+            }
+        }
+    }
+    found.remove(0);
+    found
+}
+
+/// Asks the command to end: its group, but not the two processes of bubblewrap above it, whose end would kill it at once.
+pub(crate) fn terminate(child: i32, sandboxed: bool) {
+    if !sandboxed {
+        // A group that is gone is what is wanted.
+        let _ = killpg(Pid::from_raw(child), Signal::SIGTERM);
+        return;
+    }
+    let all = all();
+    let wrapper = |pid: i32| pid == child || all.get(&pid).is_some_and(|stat| stat.parent == child);
+    let mut tree = vec![child];
+    with_descendants(&all, &mut tree);
+    let asked = tree.into_iter().filter(|pid| !wrapper(*pid) && all.get(pid).is_some_and(|stat| stat.group == child));
+    for pid in asked {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+}
+
+/// Kills the group that a child of ours leads, all of it at one moment: nothing in it forks away. The child must not have been waited for.
+pub(crate) fn kill_group(child: i32) {
+    // A group that is gone is what is wanted.
+    let _ = killpg(Pid::from_raw(child), Signal::SIGKILL);
+}
+
+/// Kills processes with their whole groups, which a process that forks faster than it is killed does not escape.
+fn kill_with_groups(pids: &[i32], all: &BTreeMap<i32, Stat>) {
+    let own = getpgrp().as_raw();
+    let groups: BTreeSet<i32> =
+        pids.iter().filter_map(|pid| Some(all.get(pid)?.group)).filter(|group| *group > 1 && *group != own).collect();
+    for group in groups {
+        // Only groups that a victim leads or that one of them was born into: never one that other processes share.
+        if all.iter().filter(|(_, stat)| stat.group == group && stat.state != 'Z').all(|(pid, _)| pids.contains(pid)) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+    }
+    for pid in pids {
+        // A process that is gone by now is what is wanted.
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+    }
 }
 
 /// Kills everything below `root` until nothing is left or `patience` is over.
 pub(crate) fn kill_descendants(root: i32, patience: Duration) -> bool {
     let begun = Instant::now();
     loop {
-        let left = descendants(root);
+        let all = all();
+        let mut left = vec![root];
+        with_descendants(&all, &mut left);
+        left.retain(|pid| *pid != root && all.get(pid).is_some_and(|stat| stat.state != 'Z'));
         if left.is_empty() {
             return true;
         }
         if begun.elapsed() > patience {
             return false;
         }
-        for pid in left {
-            // A process that is gone by now is what is wanted.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        kill_with_groups(&left, &all);
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Kills what a dead supervisor left: its child's group if that child is still the same process, and everything in the supervisor's session.
-pub(crate) fn kill_orphans(supervisor: i32, child: i32, child_start: u64) {
-    if start_time(child) == Some(child_start) {
-        // An empty group is what is wanted.
-        let _ = killpg(Pid::from_raw(child), Signal::SIGKILL);
-    }
-    // The supervisor led a session of its own; a pid is not given again while a session or group of that number lives.
-    if start_time(supervisor).is_none() {
-        for (pid, _) in all().into_iter().filter(|(_, stat)| stat.session == supervisor || stat.group == child && stat.start >= child_start)
-        {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+/// Whether the environment a process was started with bears the mark.
+fn marked(pid: i32, mark: &[u8]) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|text| text.split(|byte| *byte == 0).any(|variable| variable == mark))
+}
+
+/// Kills what a dead supervisor left, until nothing of it is found or `patience` is over: every process that bears the job's mark,
+/// everything below one, the child's group and the supervisor's session as long as something in them is certainly the job's.
+///
+/// A process is missed only when it left session and group, was left by its parents and wiped its own environment.
+pub(crate) fn kill_leftovers(record: Option<&Record>, mark: &str, patience: Duration) -> bool {
+    let mark = format!("{MARK}={mark}").into_bytes();
+    let begun = Instant::now();
+    loop {
+        let all = all();
+        let mut found: Vec<i32> = all.keys().copied().filter(|pid| marked(*pid, &mark)).collect();
+        if let Some(record) = record {
+            let child_lives = all.get(&record.child).is_some_and(|stat| stat.start == record.child_start);
+            let certain = child_lives || found.iter().filter_map(|pid| all.get(pid)).any(|stat| stat.session == record.supervisor);
+            if certain {
+                // A pid is not given again while a session or group of that number lives.
+                let ours = |stat: &Stat| stat.session == record.supervisor || stat.group == record.child;
+                found.extend(all.iter().filter(|(_, stat)| ours(stat)).map(|(pid, _)| *pid));
+            }
         }
+        found.sort_unstable();
+        found.dedup();
+        with_descendants(&all, &mut found);
+        found.retain(|pid| *pid != getpid().as_raw() && all.get(pid).is_some_and(|stat| stat.state != 'Z'));
+        if found.is_empty() {
+            return true;
+        }
+        if begun.elapsed() > patience {
+            return false;
+        }
+        kill_with_groups(&found, &all);
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// The TCP ports that the child recorded in a supervisor's folder, or anything it started, listens on; sorted.
-pub(crate) fn listening(folder: &std::path::Path) -> Vec<u16> {
-    let record = fs::read(folder.join("record.json")).ok().and_then(|text| serde_json::from_slice::<crate::supervisor::Record>(&text).ok());
-    let Some(record) = record else { return Vec::new() };
-    let sockets: std::collections::BTreeSet<String> = descendants(record.supervisor).into_iter().flat_map(sockets).collect();
+/// What a tree of processes uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Processes and threads.
+    pub(crate) tasks: u64,
+    /// Bytes that are theirs alone; what forked processes share is counted several times.
+    pub(crate) memory: u64,
+}
+
+/// What these processes use, from one small file each.
+pub(crate) fn usage(pids: &[i32]) -> Usage {
+    let mut usage = Usage::default();
+    for pid in pids {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
+        usage.tasks += field(&text, "Threads:").unwrap_or(1);
+        usage.memory += 1024 * (field(&text, "RssAnon:").unwrap_or(0) + field(&text, "RssShmem:").unwrap_or(0));
+    }
+    usage
+}
+
+/// The memory of these processes in bytes with shared pages counted once; dearer than [`usage`].
+pub(crate) fn exact_memory(pids: &[i32]) -> u64 {
+    let shares = pids.iter().filter_map(|pid| {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let parts = field(&text, "Pss_Anon:").zip(field(&text, "Pss_Shmem:")).map(|(anonymous, shared)| anonymous + shared);
+        Some(1024 * parts.or_else(|| field(&text, "Pss:"))?)
+    });
+    shares.sum()
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// The TCP ports that a supervisor's child, or anything it started, listens on, sorted; `None` when that cannot be seen.
+pub(crate) fn listening(record: &Record) -> Option<Vec<u16>> {
+    let mut seen = false;
+    let mut sockets = BTreeSet::new();
+    for pid in descendants(record.supervisor) {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        seen = true;
+        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned));
+        sockets.extend(targets.filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())));
+    }
     let mut ports: Vec<u16> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|table| fs::read_to_string(table).ok())
@@ -96,20 +240,13 @@ pub(crate) fn listening(folder: &std::path::Path) -> Vec<u16> {
         .collect();
     ports.sort_unstable();
     ports.dedup();
-    ports
+    seen.then_some(ports)
 }
 
 /// The port of a line of `/proc/net/tcp`, when it is a listening socket (state `0A`) among `sockets`.
-fn listener(line: &str, sockets: &std::collections::BTreeSet<String>) -> Option<u16> {
+fn listener(line: &str, sockets: &BTreeSet<String>) -> Option<u16> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let listens = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
     let port = fields.get(1)?.rsplit(':').next()?;
     listens.then(|| u16::from_str_radix(port, 16).ok()).flatten()
-}
-
-/// The inodes of a process's sockets.
-fn sockets(pid: i32) -> Vec<String> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned));
-    targets.filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect()
 }

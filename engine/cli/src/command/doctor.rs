@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use hookwright_runtime::Bubblewrap;
 use serde::Serialize;
 
 use crate::{exit, output};
@@ -67,13 +68,6 @@ const PROGRAMS: &[Program] = &[
         advice: "install the complete git package",
     },
     Program {
-        name: "bubblewrap",
-        version: &["bwrap", "--version"],
-        required: false,
-        purpose: "keeps stages and handlers apart from this machine",
-        advice: "install bubblewrap; without it they run as plain processes",
-    },
-    Program {
         name: "python",
         version: &["python3", "--version"],
         required: false,
@@ -101,6 +95,7 @@ const PROGRAMS: &[Program] = &[
 /// Everything that is looked at, in the order it is shown.
 pub(crate) fn examine(data: &Path) -> Vec<Finding> {
     let mut findings: Vec<Finding> = PROGRAMS.iter().map(program).collect();
+    findings.push(sandbox(Bubblewrap::find().map(|_| ())));
     findings.push(data_folder(data));
     findings
 }
@@ -127,6 +122,21 @@ fn program(program: &Program) -> Finding {
     }
 }
 
+/// Installed is not enough: a sandbox has to come up.
+fn sandbox(tried: Result<(), String>) -> Finding {
+    let name = "sandbox";
+    match tried {
+        Ok(()) => {
+            Finding { name, level: Level::Ok, text: "bubblewrap works: keeps stages and handlers apart from this machine".to_owned() }
+        }
+        Err(why) => Finding {
+            name,
+            level: Level::Missing,
+            text: format!("{why}; until then stages and handlers run as plain processes, and nothing runs with `sandbox: required`"),
+        },
+    }
+}
+
 fn data_folder(data: &Path) -> Finding {
     let existing = data.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
     match tempfile::tempfile_in(existing) {
@@ -142,6 +152,13 @@ fn data_folder(data: &Path) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_that_does_not_come_up_is_missing_with_the_reason() {
+        let finding = sandbox(Err("bubblewrap does not work here: no permissions".to_owned()));
+        assert_eq!(finding.level, Level::Missing);
+        assert!(finding.text.contains("no permissions"), "{}", finding.text);
+    }
 
     #[test]
     fn a_data_folder_that_cannot_be_written_is_broken() {

@@ -59,6 +59,12 @@ pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> 
             }
             client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&json!({ "value": value }))).await?;
             println!("{name} is set for {webhook} in {environment}");
+            let shortest = hookwright_runtime::SHORTEST_MASK;
+            if value.len() < shortest {
+                eprintln!(
+                    "its value is shorter than {shortest} bytes and is not hidden in logs; choose a longer one if it is to stay secret"
+                );
+            }
             Ok(ExitCode::SUCCESS)
         }
         Secret::List { webhook, environment, json } => {

@@ -24,12 +24,37 @@ pub(crate) struct Configuration {
     pub(crate) database: String,
     pub(crate) log: String,
     pub(crate) executors: usize,
-    pub(crate) sandbox: bool,
+    #[serde(deserialize_with = "sandbox")]
+    pub(crate) sandbox: Sandbox,
+    pub(crate) limits: LimitsConfiguration,
     #[serde(deserialize_with = "duration")]
     pub(crate) shutdown: Duration,
     pub(crate) gateway: GatewayConfiguration,
     pub(crate) git: GitConfiguration,
     pub(crate) retention: RetentionConfiguration,
+}
+
+/// Whether stages and handlers run in bubblewrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sandbox {
+    /// The daemon does not start without it.
+    Required,
+    /// Where it works, else not.
+    Preferred,
+    /// Never.
+    Off,
+}
+
+/// What stages and handlers may use; 0 is without a limit, a memory of -1 three quarters of the machine's.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsConfiguration {
+    pub(crate) stage_memory: i64,
+    pub(crate) handler_memory: i64,
+    pub(crate) stage_processes: u64,
+    pub(crate) handler_processes: u64,
+    pub(crate) stage_disk: u64,
+    pub(crate) handler_disk: u64,
 }
 
 /// What concerns the gateway.
@@ -182,6 +207,18 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// The words, and the two that this setting had before.
+fn sandbox<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Sandbox, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(word) if word == "required" => Ok(Sandbox::Required),
+        Value::String(word) if word == "preferred" => Ok(Sandbox::Preferred),
+        Value::String(word) if word == "off" => Ok(Sandbox::Off),
+        Value::Bool(true) => Ok(Sandbox::Preferred),
+        Value::Bool(false) => Ok(Sandbox::Off),
+        other => Err(serde::de::Error::custom(format!("`sandbox` is `required`, `preferred` or `off`, not {other}"))),
+    }
+}
+
 fn optional_address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
@@ -220,6 +257,16 @@ mod tests {
             .expect("valid settings");
         assert_eq!(configuration.executors, 5);
         assert_eq!(configuration.gateway.listen.map(|address| address.port()), Some(9));
+    }
+
+    #[test]
+    fn a_sandbox_is_required_preferred_or_off() {
+        for (text, wanted) in [("required", Sandbox::Required), ("off", Sandbox::Off), ("true", Sandbox::Preferred)] {
+            assert_eq!(load_text(&format!("sandbox: {text}\n"), &[]).expect("valid settings").sandbox, wanted);
+        }
+        assert_eq!(load_text("", &[("HOOKWRIGHT_SANDBOX", "required")]).expect("valid settings").sandbox, Sandbox::Required);
+        let error = load_text("sandbox: maybe\n", &[]).expect_err("an unknown word");
+        assert!(error.to_string().contains("`required`, `preferred` or `off`"), "{error}");
     }
 
     #[test]

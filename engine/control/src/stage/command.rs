@@ -42,6 +42,7 @@ impl Context {
             caches: self.caches().await?,
             timeout: self.stage().timeout,
             log_limit: settings.log_limit,
+            limits: settings.limits,
             isolation: settings.isolation,
             network: settings.network,
         };
@@ -150,6 +151,7 @@ impl Context {
             JobOutcome::Exited(code) => Ending::new(StageStatus::Failed, format!("its command ended with exit code {code}")),
             JobOutcome::Signaled(signal) => Ending::new(StageStatus::Failed, format!("its command was ended by signal {signal}")),
             JobOutcome::TimedOut => Ending::new(StageStatus::Failed, format!("timed out after {} s", self.stage().timeout.as_secs())),
+            JobOutcome::OverLimit(passed) => Ending::new(StageStatus::Failed, format!("its command was ended: {passed}")),
             JobOutcome::Stopped => Ending::new(StageStatus::Canceled, "it was stopped".to_owned()),
             JobOutcome::NotStarted => Ending::new(StageStatus::Errored, "its command could not be started; its log says why".to_owned()),
             JobOutcome::Lost => Ending::new(StageStatus::Errored, "its supervisor was lost".to_owned()),

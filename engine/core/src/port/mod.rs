@@ -10,7 +10,7 @@ mod route;
 mod runtime;
 
 pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
-pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState};
+pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState, Limits, Passed};
 pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
 };

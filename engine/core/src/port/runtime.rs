@@ -41,7 +41,8 @@ pub struct DeploymentSpec {
 pub struct Observed {
     /// Its instances by ordinal.
     pub instances: Vec<InstanceStatus>,
-    /// Set when it can never get ready (startup time over, image cannot be started): the sentence for people.
+    /// Set when it cannot get ready (startup time over, image cannot be started) or keeps ending: the sentence for people, with the last
+    /// lines of its log. The runtime goes on trying, so that a live deployment may recover; then it is `None` again.
     pub given_up: Option<String>,
 }
 
@@ -68,6 +69,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// The merged log of its instances.
     async fn logs(&self, id: &DeploymentId, from: LogCursor) -> Result<LogChunk, PortError>;
 
-    /// Removes records and logs of a retired deployment.
+    /// Removes records and logs of a retired deployment and every unpacked image that no other one uses. What still runs of it is killed.
+    /// A deployment that is not known is forgotten already.
     async fn forget(&self, id: &DeploymentId) -> Result<(), PortError>;
 }

@@ -1,32 +1,64 @@
 //! The small process that stands between the daemon and a job: it outlives the daemon, ends everything the job started, keeps
 //! log and exit status on disk and hides secrets before they get there. The binary calls [`main`] before it sets up anything else.
+//!
+//! Its standard error is the lock of its folder, taken by the daemon and held as long as this process lives. Nothing it starts inherits it.
 
+mod guard;
+mod log;
 mod order;
 mod sandbox;
+mod slot;
+mod watch;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use hookwright_core::{LogStream, Timestamp};
-use nix::sys::signal::{Signal, killpg};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use hookwright_core::LogStream;
+use nix::sys::resource::{Resource, setrlimit};
 
-pub(crate) use order::{Exit, Order, Outcome, Record, Sandbox};
+pub(crate) use order::{Exit, Limits, Mount, Order, Outcome, Record, Sandbox};
 
 use crate::mask::{Lines, Masks};
+use crate::supervised::{now, remove_tree};
 use crate::{log_file, process};
+use log::Log;
+use slot::Slot;
 
-enum Event {
-    Ended(WaitStatus),
-    Stop(Duration),
+/// How far jobs give way to their supervisor and the daemon.
+const NICE: i32 = 10;
+/// How long writing down what runs may take; until then the job runs unrecorded.
+const RECORD: Duration = Duration::from_secs(2);
+/// How long writing down how it ended is tried; without it the job counts as lost.
+const EXIT: Duration = Duration::from_secs(60);
+/// How long what the job started may take to be gone after `SIGKILL`.
+const BURIAL: Duration = Duration::from_secs(10);
+/// How long the last output may take to arrive once everything is gone: a process that escaped may hold the pipe.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+
+/// The words that try a sandbox out.
+pub(crate) fn trial(sandbox: Sandbox) -> Vec<String> {
+    let order = Order {
+        command: vec!["true".to_owned()],
+        working_directory: PathBuf::from("/"),
+        environment: std::collections::BTreeMap::new(),
+        masks: Vec::new(),
+        timeout_millis: None,
+        grace_millis: 0,
+        log_limit: 0,
+        log_rolls: false,
+        limits: Limits::default(),
+        writable: Vec::new(),
+        sandbox: None,
+    };
+    sandbox::wrap(&order, &sandbox)
 }
 
 /// Runs `supervise <directory>` with its order on standard input; `arguments` are those after `supervise`.
@@ -35,147 +67,154 @@ pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     match supervise(&directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The executor reads this from the pipe it holds; without a reader there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{error}");
+            // The daemon reads this from the pipe it holds until it is told that all is on record; without a reader there is nobody to tell.
+            announce(&error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
 fn supervise(directory: &Path) -> io::Result<()> {
+    holds_lock(directory)?;
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
+    // An order that was cut off because the daemon died is no order: nothing is started.
     let order: Order = serde_json::from_str(&text)?;
     nix::unistd::setsid()?;
     nix::sys::prctl::set_child_subreaper(true)?;
-    let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
-    lock.lock()?;
-    let masks = Masks::new(&order.masks).map_err(io::Error::other)?;
-    let log = Arc::new(Log::open(directory, order.log_limit)?);
+    // A dump of a job would hold its secrets.
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    let exit = Slot::reserve(directory, "exit.json")?;
+    let record = Slot::reserve(directory, "record.json")?;
+    let masks = Arc::new(Masks::new(&order.masks).map_err(io::Error::other)?);
+    let log = Arc::new(Log::open(directory, order.log_limit, order.log_rolls)?);
     let control = directory.join("control");
-    nix::unistd::mkfifo(&control, nix::sys::stat::Mode::S_IRWXU)?;
+    nix::unistd::mkfifo(&control, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
     let control = OpenOptions::new().read(true).write(true).open(control)?;
 
-    let spawned = command(&order, directory).spawn();
-    let mut child = match spawned {
+    // From here on the end is written down whatever happens.
+    let outcome = run(&order, directory, control, &record, (&log, &masks));
+    log.close();
+    let written = exit.fill(&serde_json::to_vec(&Exit { outcome, at: now() })?, EXIT);
+    announce("ready");
+    if let Ok(home) = directory.join("home").canonicalize() {
+        // What is left is removed with the folder.
+        let _ = remove_tree(&home);
+    }
+    // A log that cannot be compressed, on a full disk, is read as it is.
+    let _ = log_file::compress(directory);
+    written
+}
+
+/// Refuses to work when this process does not hold the folder's lock: it was not started by the daemon, or twice.
+fn holds_lock(directory: &Path) -> io::Result<()> {
+    let held = File::from(io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
+    let lock = fs::metadata(directory.join("lock"))?;
+    if (held.dev(), held.ino()) == (lock.dev(), lock.ino()) {
+        Ok(())
+    } else {
+        Err(io::Error::other("it was not handed the lock of its folder; only the daemon starts supervisors"))
+    }
+}
+
+/// Tells the daemon, which hears the first word only.
+fn announce(word: &str) {
+    // A daemon that died meanwhile does not concern the job.
+    let _ = writeln!(io::stdout(), "{}", word.replace('\n', " "));
+    let _ = io::stdout().flush();
+}
+
+fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, masks): (&Arc<Log>, &Arc<Masks>)) -> Outcome {
+    if directory.join("stop").exists() {
+        log.note("stopped before it began");
+        return Outcome::Stopped;
+    }
+    let not_started = |why: &str| {
+        log.note(why);
+        Outcome::NotStarted
+    };
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut child = match spawn(order, directory) {
         Ok(child) => child,
         Err(error) => {
-            log.write(LogStream::Note, &format!("cannot start the command: {error}"));
-            write_exit(directory, Outcome::NotStarted)?;
-            announce()?;
-            return log_file::compress(directory);
+            let program = order.command.first().map_or("", String::as_str);
+            return not_started(&format!("cannot start `{program}`: {error}"));
         }
     };
-    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
-    let own = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    let record = Record {
+    let pid = i32::try_from(child.id()).unwrap_or(0);
+    let written = Record {
         supervisor: own,
         supervisor_start: process::start_time(own).unwrap_or(0),
         child: pid,
         child_start: process::start_time(pid).unwrap_or(0),
     };
-    write_aside(directory, "record.json", &serde_json::to_vec(&record)?)?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let outcome = thread::scope(|scope| -> io::Result<Outcome> {
-        if let Some(stdout) = stdout {
-            scope.spawn(|| pump(stdout, LogStream::Out, &log, &masks));
-        }
-        if let Some(stderr) = stderr {
-            scope.spawn(|| pump(stderr, LogStream::Err, &log, &masks));
-        }
-        announce()?;
-        Ok(watch(&order, pid, own, control, &log))
-    })?;
-    write_exit(directory, outcome)?;
-    log_file::compress(directory)
+    if let Err(error) = serde_json::to_vec(&written).map_err(io::Error::other).and_then(|text| record.fill(&text, RECORD)) {
+        // Without a record nobody could end it after a crash, so it does not run at all.
+        process::kill_descendants(own, BURIAL);
+        return not_started(&format!("cannot write down what runs ({error}); check the disk of the data folder"));
+    }
+    let pumps = pumps(&mut child, log, masks);
+    announce("ready");
+    let outcome = watch::watch(order, pid, control, log);
+    // Whatever the job left behind ends with it.
+    if !process::kill_descendants(own, BURIAL) {
+        log.note("some processes of the job could not be ended");
+    }
+    while pumps.recv_timeout(LAST_OUTPUT).is_ok() {}
+    outcome
 }
 
-/// Tells the executor that everything is on record.
-fn announce() -> io::Result<()> {
-    // A daemon that died meanwhile does not concern the job.
-    let _ = io::stdout().write_all(b"ready\n");
-    let _ = io::stdout().flush();
-    Ok(())
-}
-
-fn command(order: &Order, directory: &Path) -> Command {
-    let words = order.sandbox.as_ref().and_then(|sandbox| sandbox::wrap(order, sandbox)).unwrap_or_else(|| order.command.clone());
+fn spawn(order: &Order, directory: &Path) -> io::Result<Child> {
+    let words = match &order.sandbox {
+        Some(sandbox) => sandbox::wrap(order, sandbox),
+        None => order.command.clone(),
+    };
     let mut command = Command::new(words.first().map_or("sh", String::as_str));
     command.args(words.iter().skip(1)).env_clear().envs(&order.environment);
     if !order.environment.contains_key("HOME") {
         let home = directory.join("home");
-        // Without a home the command still runs.
-        let _ = fs::create_dir(&home);
-        command.env("HOME", if order.sandbox.is_some() { Path::new("/tmp") } else { &home });
+        fs::create_dir_all(&home)?;
+        command.env("HOME", home);
     }
-    command.current_dir(&order.working_directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    command
+    if order.sandbox.is_none() {
+        command.current_dir(&order.working_directory);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = yielding(|| command.spawn())?;
+    // A supervisor that has to queue behind a thousand processes of a fork bomb could not end it.
+    let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // One that has ended already needs none.
+        let _ = rustix::process::setpriority_pgrp(Some(group), NICE);
+    }
+    Ok(child)
 }
 
-fn watch(order: &Order, pid: i32, own: i32, control: File, log: &Log) -> Outcome {
-    let (events, inbox) = mpsc::channel();
-    let ended = events.clone();
-    thread::spawn(move || {
-        // Orphans of the job come to us, their subreaper; all are reaped, the job's own end is reported.
-        while let Ok(status) = waitpid(None::<Pid>, None) {
-            if status.pid() == Some(Pid::from_raw(pid)) {
-                // The receiver lives as long as the supervisor has something to do.
-                let _ = ended.send(Event::Ended(status));
-            }
-        }
-    });
-    thread::spawn(move || read_control(control, &events));
-    let begun = Instant::now();
-    let mut deadline = order.timeout_millis.map(Duration::from_millis);
-    let mut verdict = None;
-    let status = loop {
-        let event = match deadline {
-            Some(deadline) => inbox.recv_timeout(deadline.saturating_sub(begun.elapsed())),
-            None => inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-        };
-        match event {
-            Ok(Event::Ended(status)) => break Some(status),
-            Ok(Event::Stop(grace)) if verdict.is_none() => {
-                verdict = Some(Outcome::Stopped);
-                log.write(LogStream::Note, "stopped");
-                let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM);
-                deadline = Some(begun.elapsed() + grace);
-            }
-            Ok(Event::Stop(_)) => {}
-            Err(_) if verdict.is_none() => {
-                verdict = Some(Outcome::TimedOut);
-                log.write(LogStream::Note, &format!("timed out after {:?}", begun.elapsed()));
-                let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM);
-                deadline = Some(begun.elapsed() + Duration::from_millis(order.grace_millis));
-            }
-            Err(_) => break None,
-        }
+/// Starts a process that gives way: when the machine runs out of memory the kernel ends it first, and where sessions share the processor
+/// evenly its session gets less than the daemon. Both are inherited; this process takes the first back.
+fn yielding<T>(start: impl FnOnce() -> T) -> T {
+    // A kernel without them works as well.
+    let _ = fs::write("/proc/self/autogroup", "5");
+    let before = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_else(|_| "0".to_owned());
+    let _ = fs::write("/proc/self/oom_score_adj", "500");
+    let started = start();
+    let _ = fs::write("/proc/self/oom_score_adj", before.trim());
+    started
+}
+
+/// Reads both outputs on threads of their own. The receiver ends when both have.
+fn pumps(child: &mut Child, log: &Arc<Log>, masks: &Arc<Masks>) -> mpsc::Receiver<()> {
+    let (ended, inbox) = mpsc::channel();
+    let start = |stream: Option<Box<dyn Read + Send>>, kind| {
+        let (Some(stream), ended, log, masks) = (stream, ended.clone(), Arc::clone(log), Arc::clone(masks)) else { return };
+        thread::spawn(move || {
+            pump(stream, kind, &log, &masks);
+            drop(ended);
+        });
     };
-    // Whatever the job left behind ends with it.
-    let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-    if !process::kill_descendants(own, Duration::from_secs(10)) {
-        log.write(LogStream::Note, "some processes of the job could not be killed");
-    }
-    verdict.unwrap_or(match status {
-        Some(WaitStatus::Exited(_, code)) => Outcome::Exited(code),
-        Some(WaitStatus::Signaled(_, signal, _)) => Outcome::Signaled(signal as i32),
-        _ => Outcome::Signaled(ExitStatus::from_raw(9).signal().unwrap_or(9)),
-    })
-}
-
-/// Reads `stop <milliseconds>` lines.
-fn read_control(control: File, events: &mpsc::Sender<Event>) {
-    for line in io::BufRead::lines(io::BufReader::new(control)).map_while(Result::ok) {
-        if let Some(grace) = line.strip_prefix("stop ").and_then(|grace| grace.parse().ok()) {
-            // When nobody listens the job is over already.
-            let _ = events.send(Event::Stop(Duration::from_millis(grace)));
-        }
-    }
+    start(child.stdout.take().map(|stream| Box::new(stream) as _), LogStream::Out);
+    start(child.stderr.take().map(|stream| Box::new(stream) as _), LogStream::Err);
+    inbox
 }
 
 fn pump(mut stream: impl Read, kind: LogStream, log: &Log, masks: &Masks) {
@@ -185,57 +224,11 @@ fn pump(mut stream: impl Read, kind: LogStream, log: &Log, masks: &Masks) {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             // Past the limit output is read, so that the job does not hang, and dropped.
-            Ok(_) if log.full.load(Ordering::Relaxed) => {}
+            Ok(_) if log.is_full() => {}
             Ok(length) => lines.push(&buffer[..length], |line| log.write(kind, &line)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
     lines.finish(|line| log.write(kind, &line));
-}
-
-struct Log {
-    file: Mutex<(File, u64)>,
-    limit: u64,
-    full: AtomicBool,
-}
-
-impl Log {
-    fn open(directory: &Path, limit: u64) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(directory.join("log"))?;
-        Ok(Self { file: Mutex::new((file, 0)), limit, full: AtomicBool::new(false) })
-    }
-
-    /// A full disk must neither end nor hang the job: what cannot be written is dropped, and the log says so once it can.
-    fn write(&self, stream: LogStream, text: &str) {
-        let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, size) = &mut *guard;
-        if stream != LogStream::Note {
-            if self.full.load(Ordering::Relaxed) {
-                return;
-            }
-            if *size + text.len() as u64 > self.limit {
-                self.full.store(true, Ordering::Relaxed);
-                let note = format!("log limit of {} bytes reached; the rest is dropped", self.limit);
-                let _ = file.write_all(log_file::encode(now(), LogStream::Note, &note).as_bytes());
-                return;
-            }
-            *size += text.len() as u64;
-        }
-        if file.write_all(log_file::encode(now(), stream, text).as_bytes()).is_err() {
-            let _ = file.write_all(log_file::encode(now(), LogStream::Note, "lines are missing here: the disk is full").as_bytes());
-        }
-    }
-}
-
-fn write_exit(directory: &Path, outcome: Outcome) -> io::Result<()> {
-    write_aside(directory, "exit.json", &serde_json::to_vec(&Exit { outcome, at: now() })?)
-}
-
-fn write_aside(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let aside = directory.join(format!("{name}.new"));
-    let mut file = File::create(&aside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(aside, directory.join(name))
 }

@@ -1,0 +1,291 @@
+//! The folder of a supervised process: where it is started at most once, found again, and buried when its supervisor was killed.
+//!
+//! Whoever holds the lock of the folder is starting the process or keeps it. The daemon locks before it writes the marker `started`, and the
+//! supervisor inherits the very same lock (as its standard error), so that at no moment a started process is without a holder: marker
+//! and no holder and no exit means that nothing of it will ever run again.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hookwright_core::port::{JobEnd, JobState};
+use hookwright_core::{LogStream, PortError, Timestamp};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::executor::{lent, millis, unusable};
+use crate::supervisor::{Exit, Order, Outcome, Record};
+use crate::{log_file, process};
+
+/// A supervisor says within a few milliseconds that its process is on record; a loaded machine gets longer.
+const START: Duration = Duration::from_secs(30);
+/// How long what a killed supervisor left may take to be gone.
+const BURIAL: Duration = Duration::from_secs(10);
+/// How long [`Supervised::remove`] waits for the end of what still runs.
+const REMOVAL: Duration = Duration::from_secs(15);
+
+/// A folder that a supervisor keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct Supervised {
+    folder: PathBuf,
+}
+
+/// What [`Supervised::look`] finds.
+enum Found {
+    Known(JobState),
+    /// The supervisor is gone and has not said how its process ended.
+    Orphaned,
+}
+
+impl Supervised {
+    pub(crate) fn at(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn open_lock(&self) -> io::Result<File> {
+        OpenOptions::new().create(true).append(true).mode(0o600).open(self.folder.join("lock"))
+    }
+
+    /// Whether it was started before, whatever became of it.
+    pub(crate) fn was_started(&self) -> bool {
+        self.folder.join("started").exists()
+    }
+
+    /// Starts a supervisor and hands it the order; returns once it has its process on record. `None` when that has happened before.
+    pub(crate) async fn start(&self, binary: &Path, mut order: Order) -> Result<Option<Child>, PortError> {
+        fs::create_dir_all(&self.folder).map_err(unusable)?;
+        let lock = self.open_lock().map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            // Somebody starts it at this moment, or it runs.
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        if self.was_started() {
+            return Ok(None);
+        }
+        let mark = mark(&lock).map_err(unusable)?;
+        fs::write(self.folder.join("started.new"), &mark).map_err(unusable)?;
+        fs::rename(self.folder.join("started.new"), self.folder.join("started")).map_err(unusable)?;
+        order.environment.insert(process::MARK.to_owned(), mark);
+        let order = serde_json::to_vec(&order).map_err(unusable)?;
+        let mut command = Command::new(binary);
+        command.arg("supervise").arg(&self.folder).env_clear().envs(lent());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(lock));
+        let mut child =
+            command.spawn().map_err(|error| PortError::errored("the supervisor cannot be started; is the machine full?").because(error))?;
+        // The command holds the daemon's share of the lock; from here on the supervisor's is the only one.
+        drop(command);
+        match tokio::time::timeout(START, hand_over(&mut child, &order)).await {
+            Ok(Ok(())) => Ok(Some(child)),
+            failed => {
+                // Whatever it has begun ends with it; what is left is found by its mark.
+                let _ = child.start_kill();
+                let _ = child.wait().await;
+                self.state().await?;
+                Err(match failed {
+                    Ok(Err(error)) => error,
+                    _ => PortError::errored(format!("the supervisor did not begin within {} s", START.as_secs())),
+                })
+            }
+        }
+    }
+
+    fn look(&self) -> io::Result<Found> {
+        if !self.was_started() {
+            return Ok(Found::Known(JobState::Unknown));
+        }
+        if let Some(end) = self.end()? {
+            return Ok(Found::Known(JobState::Ended(end)));
+        }
+        let lock = match File::open(self.folder.join("lock")) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Orphaned),
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock_shared() {
+            // It may have ended between the two looks.
+            Ok(()) => Ok(self.end()?.map_or(Found::Orphaned, |end| Found::Known(JobState::Ended(end)))),
+            Err(TryLockError::WouldBlock) => Ok(Found::Known(JobState::Running)),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Whether a supervisor lives.
+    fn is_held(&self) -> bool {
+        let lock = File::open(self.folder.join("lock"));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn end(&self) -> io::Result<Option<JobEnd>> {
+        match fs::read(self.folder.join("exit.json")) {
+            Ok(text) => {
+                let exit: Exit = serde_json::from_slice(&text)?;
+                Ok(Some(JobEnd { outcome: exit.outcome.into(), at: exit.at }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where it stands. A process whose supervisor was killed is ended with everything it started, once, before it is called lost.
+    pub(crate) async fn state(&self) -> Result<JobState, PortError> {
+        match self.look().map_err(unusable)? {
+            Found::Known(state) => Ok(state),
+            Found::Orphaned => {
+                let own = self.clone();
+                tokio::task::spawn_blocking(move || own.bury()).await.map_err(unusable)?.map_err(unusable)
+            }
+        }
+    }
+
+    /// Kills what is left and writes down that the process was lost. Takes up to [`BURIAL`].
+    fn bury(&self) -> io::Result<JobState> {
+        let lock = self.open_lock()?;
+        // Held for moments by others who look; a folder that was started gets no new supervisor.
+        lock.lock()?;
+        if let Some(end) = self.end()? {
+            return Ok(JobState::Ended(end));
+        }
+        let mark = fs::read_to_string(self.folder.join("started"))?;
+        let record = self.record();
+        // In a copy of the folder the processes on record are those of the original.
+        let ours = mark.starts_with(&format!("{:x}-", lock.metadata()?.ino()));
+        let gone = !ours || process::kill_leftovers(record.as_ref(), &mark, BURIAL);
+        let at = now();
+        let text = match (&record, gone) {
+            (None, _) => "the supervisor ended before the command was started",
+            (Some(_), true) => "the supervisor was killed; everything that the command had started was ended",
+            (Some(_), false) => "the supervisor was killed, and some processes of the command could not be ended",
+        };
+        // What matters is the exit; a full disk must not keep it from being written.
+        let _ = log_file::append(&self.folder, &log_file::encode(at, LogStream::Note, text));
+        write_aside(&self.folder, "exit.json", &serde_json::to_vec(&Exit { outcome: Outcome::Lost, at })?)?;
+        let _ = log_file::compress(&self.folder);
+        Ok(JobState::Ended(JobEnd { outcome: Outcome::Lost.into(), at }))
+    }
+
+    pub(crate) fn record(&self) -> Option<Record> {
+        fs::read(self.folder.join("record.json")).ok().and_then(|text| serde_json::from_slice(&text).ok())
+    }
+
+    /// Calls `then` when no supervisor is left, whether this daemon started it or found it.
+    pub(crate) fn on_end(&self, then: impl FnOnce() + Send + 'static) {
+        let folder = self.folder.clone();
+        // A thread of its own: the end of the daemon must not wait for the end of the process.
+        let waiting = std::thread::Builder::new().name("supervised".to_owned()).stack_size(128 * 1024).spawn(move || {
+            if let Err(error) = File::open(folder.join("lock")).and_then(|lock| lock.lock_shared()) {
+                tracing::warn!(folder = %folder.display(), %error, "the end of a process cannot be waited for; it is seen a little later");
+            }
+            then();
+        });
+        if let Err(error) = waiting {
+            tracing::warn!(folder = %self.folder.display(), %error, "no thread is left to wait for a process; its end is seen a little later");
+        }
+    }
+
+    /// Asks a supervisor to end what it keeps; one that has not begun yet finds the request when it does.
+    pub(crate) fn ask_to_stop(&self, grace: Duration) -> Result<(), PortError> {
+        let line = format!("stop {}\n", millis(grace));
+        // A full disk must not keep a job from being stopped: the pipe below needs none.
+        let _ = fs::write(self.folder.join("stop"), &line);
+        match OpenOptions::new().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(self.folder.join("control")) {
+            Ok(mut control) => match io::Write::write_all(&mut control, line.as_bytes()) {
+                // A full pipe holds many requests already.
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(unusable(error)),
+                _ => Ok(()),
+            },
+            // Nobody reads: the supervisor has just ended, or has not begun.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Kills what still runs and removes the folder; one that is gone is fine.
+    pub(crate) async fn remove(&self) -> Result<(), PortError> {
+        let begun = tokio::time::Instant::now();
+        // A supervisor packs the log after it has told the end; it must not find its folder gone, nor fill it again.
+        while self.state().await? == JobState::Running || self.is_held() {
+            self.ask_to_stop(Duration::ZERO)?;
+            if begun.elapsed() > REMOVAL {
+                return Err(PortError::errored("what is to be forgotten still runs and cannot be ended; trying again later"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let own = self.clone();
+        tokio::task::spawn_blocking(move || remove_tree(&own.folder)).await.map_err(unusable)?.map_err(unusable)
+    }
+
+    /// The last lines of the log, oldest first.
+    pub(crate) fn tail(&self, lines: usize) -> Vec<String> {
+        log_file::tail(&self.folder, lines)
+    }
+}
+
+/// Gives the order and waits for the word that all is on record.
+async fn hand_over(child: &mut Child, order: &[u8]) -> Result<(), PortError> {
+    let cannot = |error: io::Error| PortError::errored("the supervisor ended before it began").because(error);
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(order).await.map_err(cannot)?;
+    }
+    let mut word = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut word).await.map_err(cannot)?;
+    }
+    match word.trim() {
+        "ready" => Ok(()),
+        "" => Err(PortError::errored("the supervisor ended before it began")),
+        why => Err(PortError::errored(format!("the supervisor cannot work: {why}"))),
+    }
+}
+
+/// A text that no other process on this machine bears, bound to this very folder: a copy of it has another inode.
+fn mark(lock: &File) -> io::Result<String> {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    Ok(format!("{:x}-{:x}-{nanos:x}", lock.metadata()?.ino(), std::process::id()))
+}
+
+/// The time of this machine; supervisors have no other clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write_aside(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let aside = folder.join(format!("{name}.new"));
+    let mut file = File::create(&aside)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    fs::rename(aside, folder.join(name))
+}
+
+/// Removes a folder with everything in it, also what its owner may not enter.
+pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(folder)?;
+            fs::remove_dir_all(folder)
+        }
+        other => other,
+    }
+}
+
+fn unlock(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
+}

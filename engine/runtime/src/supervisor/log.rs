@@ -1,0 +1,103 @@
+//! The log of a job while it runs. Invariant: neither its limit nor a full disk ever ends or hangs the job.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use hookwright_core::LogStream;
+
+use crate::log_file;
+use crate::supervised::now;
+
+/// What a log says where lines are missing.
+const GAP: &str = "lines are missing here: the disk was full";
+
+pub(super) struct Log {
+    directory: PathBuf,
+    state: Mutex<State>,
+    limit: u64,
+    rolls: bool,
+    full: AtomicBool,
+}
+
+struct State {
+    file: File,
+    size: u64,
+    /// Lines were dropped since the last one that is in the file, which may be cut.
+    gap: bool,
+}
+
+impl Log {
+    pub(super) fn open(directory: &Path, limit: u64, rolls: bool) -> std::io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(directory.join("log"))?;
+        let state = Mutex::new(State { file, size: 0, gap: false });
+        Ok(Self { directory: directory.to_owned(), state, limit, rolls, full: AtomicBool::new(false) })
+    }
+
+    /// Whether the limit is reached: nothing but remarks is written any more.
+    pub(super) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note(&self, text: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).put(LogStream::Note, text);
+    }
+
+    pub(super) fn write(&self, stream: LogStream, text: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_full() {
+            return;
+        }
+        // Counted as it stands on the disk: a million empty lines are not nothing.
+        let length = log_file::encode(now(), stream, text).len() as u64;
+        if self.rolls && state.size + length > self.limit / 2 && self.roll(&mut state) {
+            state.size = length;
+            state.put(stream, text);
+        } else if !self.rolls && state.size + length > self.limit {
+            self.full.store(true, Ordering::Relaxed);
+            let note = format!("log limit of {} bytes reached; the rest is dropped", self.limit);
+            state.put(LogStream::Note, &note);
+        } else {
+            state.size += length;
+            state.put(stream, text);
+        }
+    }
+
+    /// Puts the log aside, where it takes the place of what was put there before.
+    fn roll(&self, state: &mut State) -> bool {
+        match log_file::roll(&self.directory) {
+            Ok(file) => state.file = file,
+            // The old file goes on; the next line tries again.
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Says at the end what could not be said before, in place of the last lines when the disk is still full.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.gap && !state.mend() {
+            // Without a line to give up there is nothing to say it in.
+            let _ = log_file::replace_end(&self.directory, &log_file::encode(now(), LogStream::Note, GAP));
+        }
+    }
+}
+
+impl State {
+    /// Writes a line; what cannot be written is dropped, and the log says so once it can.
+    fn put(&mut self, stream: LogStream, text: &str) {
+        if self.gap && !self.mend() {
+            return;
+        }
+        self.gap = self.file.write_all(log_file::encode(now(), stream, text).as_bytes()).is_err();
+    }
+
+    /// Ends the line that was cut and remarks on the gap.
+    fn mend(&mut self) -> bool {
+        let remark = format!("\n{}", log_file::encode(now(), LogStream::Note, GAP));
+        self.gap = self.file.write_all(remark.as_bytes()).is_err();
+        !self.gap
+    }
+}

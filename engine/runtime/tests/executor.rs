@@ -1,0 +1,244 @@
+//! The contract of the executor, against the real supervisor: started once, adopted, lost once, ended whole.
+
+mod rig;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hookwright_core::port::{CacheMount, Executor, JobEnd, JobOutcome, JobState};
+use hookwright_core::{Blame, SecretValue};
+use rig::{PATIENCE, Rig, bubblewrap, kill, slow_supervisor, until};
+
+/// A job that leaves a process in a session of its own behind, and ignores requests to end.
+const STUBBORN: &str = "trap '' TERM\nsetsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &\necho up > up\nwhile :; do sleep 1; done";
+
+/// What a poll says, as long as the job has not ended.
+async fn outcomes(rig: &Rig, of: &hookwright_core::port::Job, while_pending: impl Fn() -> bool) -> Vec<JobState> {
+    let mut seen = Vec::new();
+    while while_pending() {
+        let state = rig.executor.poll(&of.id).await.expect("a state");
+        if seen.last() != Some(&state) {
+            seen.push(state);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_job_that_is_being_started_is_not_called_lost() {
+    let rig = Rig::new();
+    let (slow, _) = rig.another(slow_supervisor(rig.folder.path()));
+    let job = rig.job("echo once >> ran");
+    let starting = tokio::spawn({
+        let job = job.clone();
+        async move { slow.start(&job).await }
+    });
+    until("the start", async || rig.kept(&job).join("started").exists().then_some(())).await;
+    let begun = Instant::now();
+    let seen = outcomes(&rig, &job, || begun.elapsed() < Duration::from_millis(150)).await;
+    assert_eq!(seen, [JobState::Running]);
+    rig.executor.start(&job).await.expect("starting it again does nothing");
+    std::fs::write(rig.folder.path().join("go"), "").expect("a written file");
+    starting.await.expect("no panic").expect("it starts");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Exited(0));
+    assert_eq!(rig.written(&job, "ran").await, "once\n");
+}
+
+#[tokio::test]
+async fn a_job_whose_start_the_daemon_did_not_live_to_see_runs_once() {
+    let rig = Rig::new();
+    let (slow, _) = rig.another(slow_supervisor(rig.folder.path()));
+    let job = rig.job("echo once >> ran");
+    let starting = tokio::spawn({
+        let job = job.clone();
+        async move { slow.start(&job).await }
+    });
+    until("the start", async || (rig.executor.poll(&job.id).await.expect("a state") == JobState::Running).then_some(())).await;
+    // Long enough for the order to be in the pipe, where it waits for the supervisor.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    starting.abort();
+    assert!(starting.await.is_err());
+    rig.executor.start(&job).await.expect("the next daemon starts it again");
+    assert_eq!(rig.executor.poll(&job.id).await.expect("a state"), JobState::Running);
+    std::fs::write(rig.folder.path().join("go"), "").expect("a written file");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Exited(0));
+    assert_eq!(rig.written(&job, "ran").await, "once\n");
+}
+
+#[tokio::test]
+async fn an_order_that_was_cut_off_is_never_carried_out_and_lost_once() {
+    let rig = Rig::new();
+    let (slow, _) = rig.another(slow_supervisor(rig.folder.path()));
+    let mut job = rig.job("echo once >> ran");
+    // More than a pipe holds, so that the daemon is cut off while it writes.
+    job.masks = vec![SecretValue::new("x".repeat(1 << 20))];
+    let starting = tokio::spawn({
+        let job = job.clone();
+        async move { slow.start(&job).await }
+    });
+    until("the start", async || (rig.executor.poll(&job.id).await.expect("a state") == JobState::Running).then_some(())).await;
+    starting.abort();
+    assert!(starting.await.is_err());
+    std::fs::write(rig.folder.path().join("go"), "").expect("a written file");
+    let end = rig.ended(&job).await;
+    assert_eq!(end.outcome, JobOutcome::Lost);
+    assert_eq!(rig.executor.poll(&job.id).await.expect("a state"), JobState::Ended(end), "it stays as it was told");
+    assert!(!job.workspace.join("ran").exists());
+}
+
+#[tokio::test]
+async fn the_end_of_an_adopted_job_wakes_the_scheduler() {
+    let rig = Rig::new();
+    let job = rig.job("while [ ! -e go ]; do sleep 0.01; done");
+    rig.executor.start(&job).await.expect("it starts");
+    let (later, wakes) = rig.another(rig::supervisor());
+    assert_eq!(later.poll(&job.id).await.expect("a state"), JobState::Running);
+    assert_eq!(wakes.count(), 0);
+    std::fs::write(job.workspace.join("go"), "").expect("a written file");
+    until("the wake-up", async || (wakes.count() > 0).then_some(())).await;
+    let JobState::Ended(JobEnd { outcome: JobOutcome::Exited(0), .. }) = later.poll(&job.id).await.expect("a state") else {
+        panic!("the wake-up came before the end");
+    };
+}
+
+async fn nothing_survives_a_killed_supervisor(rig: Rig) {
+    let mut job = rig.job(STUBBORN);
+    job.secrets.insert("TOKEN".to_owned(), SecretValue::new("canary"));
+    rig.executor.start(&job).await.expect("it starts");
+    rig.written(&job, "up").await;
+    let processes = rig.alive(&job);
+    assert!(processes.len() >= 2, "{processes:?}");
+    let record = std::fs::read_to_string(rig.kept(&job).join("record.json")).expect("a record");
+    let supervisor: i32 = record.split(&[':', ','][..]).nth(1).and_then(|pid| pid.parse().ok()).expect("a pid");
+
+    kill(supervisor);
+    until("the wake-up", async || (rig.wakes.count() > 0).then_some(())).await;
+    let end = rig.ended(&job).await;
+    assert_eq!(end.outcome, JobOutcome::Lost);
+    assert_eq!(rig.alive(&job), Vec::<i32>::new());
+    // The next daemon is told the very same.
+    let (later, _) = rig.another(rig::supervisor());
+    assert_eq!(later.poll(&job.id).await.expect("a state"), JobState::Ended(end));
+    let log = rig.log(&job).await;
+    assert_eq!(log.matches("the supervisor was killed; everything that the command had started was ended").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn nothing_survives_a_killed_supervisor_without_a_sandbox() {
+    nothing_survives_a_killed_supervisor(Rig::new()).await;
+}
+
+#[tokio::test]
+async fn nothing_survives_a_killed_supervisor_in_a_sandbox() {
+    let Some(sandbox) = bubblewrap("jobs in a sandbox whose supervisor is killed") else { return };
+    nothing_survives_a_killed_supervisor(Rig::on(tempfile::tempdir().expect("a folder"), Some(sandbox))).await;
+}
+
+#[tokio::test]
+async fn a_copy_of_the_data_folder_does_not_end_what_the_original_runs() {
+    let rig = Rig::new();
+    let job = rig.job(STUBBORN);
+    rig.executor.start(&job).await.expect("it starts");
+    rig.written(&job, "up").await;
+    let copy = Rig::new();
+    let status = std::process::Command::new("cp").arg("-R").arg(rig.folder.path().join("jobs")).arg(copy.folder.path()).status();
+    assert!(status.expect("cp runs").success());
+    assert_eq!(copy.ended(&job).await.outcome, JobOutcome::Lost, "nothing holds the lock of the copy");
+    assert!(rig.alive(&job).len() >= 2);
+    rig.executor.forget(&job.id).await.expect("it is forgotten");
+    assert_eq!(rig.executor.poll(&job.id).await.expect("a state"), JobState::Unknown);
+}
+
+async fn a_stubborn_job_is_killed(rig: Rig) {
+    let job = rig.job(STUBBORN);
+    rig.executor.start(&job).await.expect("it starts");
+    rig.written(&job, "up").await;
+    rig.executor.stop(&job.id, Duration::from_millis(100)).await.expect("it is asked");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Stopped);
+    assert_eq!(rig.alive(&job), Vec::<i32>::new());
+}
+
+#[tokio::test]
+async fn a_job_that_ignores_the_request_to_end_is_killed_with_all_it_started() {
+    a_stubborn_job_is_killed(Rig::new()).await;
+}
+
+#[tokio::test]
+async fn a_job_in_a_sandbox_that_ignores_the_request_to_end_is_killed_with_all_it_started() {
+    let Some(sandbox) = bubblewrap("stubborn jobs in a sandbox") else { return };
+    a_stubborn_job_is_killed(Rig::on(tempfile::tempdir().expect("a folder"), Some(sandbox))).await;
+}
+
+async fn a_job_may_clean_up(rig: Rig) {
+    let job = rig.job("trap 'echo cleaned; exit 3' TERM\necho up > up\nwhile :; do sleep 0.01; done");
+    rig.executor.start(&job).await.expect("it starts");
+    rig.written(&job, "up").await;
+    rig.executor.stop(&job.id, PATIENCE).await.expect("it is asked");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Stopped);
+    assert!(rig.log(&job).await.contains("cleaned"));
+}
+
+#[tokio::test]
+async fn a_job_that_is_stopped_may_clean_up() {
+    a_job_may_clean_up(Rig::new()).await;
+}
+
+#[tokio::test]
+async fn a_job_in_a_sandbox_that_is_stopped_may_clean_up() {
+    let Some(sandbox) = bubblewrap("cleaning up in a sandbox") else { return };
+    a_job_may_clean_up(Rig::on(tempfile::tempdir().expect("a folder"), Some(sandbox))).await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_stopped_before_its_supervisor_begins_does_not_run() {
+    let rig = Rig::new();
+    let (slow, _) = rig.another(slow_supervisor(rig.folder.path()));
+    let job = rig.job("echo once >> ran");
+    let starting = tokio::spawn({
+        let (slow, job) = (Arc::clone(&slow), job.clone());
+        async move { slow.start(&job).await }
+    });
+    until("the start", async || (rig.executor.poll(&job.id).await.expect("a state") == JobState::Running).then_some(())).await;
+    rig.executor.stop(&job.id, Duration::ZERO).await.expect("it is asked");
+    std::fs::write(rig.folder.path().join("go"), "").expect("a written file");
+    starting.await.expect("no panic").expect("it was told");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Stopped);
+    assert!(!job.workspace.join("ran").exists());
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_recorded_is_ended_and_says_so() {
+    let rig = Rig::new();
+    let job = rig.job(STUBBORN);
+    std::fs::create_dir_all(rig.kept(&job).join("record.json")).expect("something in the way");
+    rig.executor.start(&job).await.expect("it is told");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::NotStarted);
+    assert_eq!(rig.alive(&job), Vec::<i32>::new());
+    let log = rig.log(&job).await;
+    assert!(log.contains("cannot write down what runs"), "{log}");
+}
+
+#[tokio::test]
+async fn a_cache_that_leads_through_a_link_is_refused() {
+    let rig = Rig::new();
+    let mut job = rig.job("true");
+    let elsewhere = rig.folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::os::unix::fs::symlink(&elsewhere, job.workspace.join("link")).expect("a link");
+    for path in ["link/cache", "../cache", "/cache"] {
+        job.caches = vec![CacheMount { path: path.to_owned(), directory: rig.folder.path().join("cache") }];
+        let error = rig.executor.start(&job).await.expect_err("it is refused");
+        assert_eq!(error.blame, Blame::Failed, "{error}");
+    }
+    assert_eq!(std::fs::read_dir(elsewhere).expect("a folder").count(), 0);
+}
+
+#[tokio::test]
+async fn a_supervisor_that_was_not_handed_the_lock_refuses_to_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("lock"), "").expect("a written file");
+    let output = std::process::Command::new(rig::supervisor()).arg("supervise").arg(folder.path()).output().expect("it runs");
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("only the daemon starts supervisors"));
+}

@@ -49,7 +49,7 @@ async fn survives(side: &str, transition: &str) {
     let place = format!("{side}:{transition}");
     let outside = tempfile::tempdir().expect("a temporary folder");
     let counter = outside.path().join("count");
-    let options = DaemonOptions::new(BINARY).variable("HOOKWRIGHT_SANDBOX", "false").variable("HOOKWRIGHT_FAILPOINT", &place);
+    let options = DaemonOptions::new(BINARY).variable("HOOKWRIGHT_SANDBOX", "off").variable("HOOKWRIGHT_FAILPOINT", &place);
     let mut daemon = Daemon::start_with(options).await;
     let copy = counting_example(&counter);
     // The daemon may die while it answers.

@@ -9,8 +9,9 @@ use hookwright_core::port::{CacheMount, Executor, JobEnd, JobOutcome, JobState};
 use hookwright_core::{Blame, SecretValue};
 use rig::{PATIENCE, Rig, bubblewrap, kill, slow_supervisor, until};
 
-/// A job that leaves a process in a session of its own behind, and ignores requests to end.
-const STUBBORN: &str = "trap '' TERM\nsetsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &\necho up > up\nwhile :; do sleep 1; done";
+/// A job that ignores requests to end, and leaves a process behind in a session of its own whose parent is gone.
+const STUBBORN: &str =
+    "trap '' TERM\n(setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &)\necho up > up\nwhile :; do sleep 1; done";
 
 /// What a poll says, as long as the job has not ended.
 async fn outcomes(rig: &Rig, of: &hookwright_core::port::Job, while_pending: impl Fn() -> bool) -> Vec<JobState> {

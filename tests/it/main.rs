@@ -4,6 +4,8 @@ mod architecture;
 mod crash;
 mod faults;
 mod gateway;
+mod handlers;
+mod hostile_stages;
 mod local;
 mod main_line;
 mod presets;

@@ -52,7 +52,8 @@ const MACHINE: &[&str] = &[
 const BESIDE: &[&str] =
     &["lib", "lib32", "lib64", "libexec", "share", "include", "versions", "shims", "plugins", "toolchains", "conf", "jmods", "pkg", "src"];
 /// What is shown of a manager of toolchains.
-const MANAGED: &[&str] = &["bin", "libexec", "shims", "versions", "version", "plugins", "pyenv.d", "toolchains", "settings.toml"];
+const MANAGED: &[&str] =
+    &["bin", "libexec", "shims", "versions", "version", "plugins", "pyenv.d", "toolchains", "settings.toml", "update-hashes"];
 /// Files that hold credentials wherever they stand: shown empty.
 const CREDENTIALS: &[&str] = &[
     ".netrc",

@@ -198,8 +198,8 @@ impl Supervised {
         let _ = fs::write(self.folder.join("stop"), &line);
         match OpenOptions::new().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(self.folder.join("control")) {
             Ok(mut control) => match io::Write::write_all(&mut control, line.as_bytes()) {
-                // A full pipe holds many requests already.
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(unusable(error)),
+                // A full pipe holds many requests already, and one without a reader belongs to a supervisor that has just ended.
+                Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe) => Err(unusable(error)),
                 _ => Ok(()),
             },
             // Nobody reads: the supervisor has just ended, or has not begun.

@@ -9,8 +9,9 @@ use hookwright_core::port::{CacheMount, Executor, JobEnd, JobOutcome, JobState};
 use hookwright_core::{Blame, SecretValue};
 use rig::{PATIENCE, Rig, bubblewrap, kill, slow_supervisor, until};
 
-/// A job that leaves a process in a session of its own behind, and ignores requests to end.
-const STUBBORN: &str = "trap '' TERM\nsetsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &\necho up > up\nwhile :; do sleep 1; done";
+/// A job that ignores requests to end, and leaves a process behind in a session of its own whose parent is gone.
+const STUBBORN: &str =
+    "trap '' TERM\n(setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &)\necho up > up\nwhile :; do sleep 1; done";
 
 /// What a poll says, as long as the job has not ended.
 async fn outcomes(rig: &Rig, of: &hookwright_core::port::Job, while_pending: impl Fn() -> bool) -> Vec<JobState> {
@@ -241,4 +242,24 @@ async fn a_supervisor_that_was_not_handed_the_lock_refuses_to_work() {
     let output = std::process::Command::new(rig::supervisor()).arg("supervise").arg(folder.path()).output().expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("only the daemon starts supervisors"));
+}
+
+#[tokio::test]
+async fn a_sandbox_has_no_way_out_and_shows_nothing_of_the_daemon() {
+    let Some(sandbox) = bubblewrap("what a sandbox shows") else { return };
+    let rig = Rig::on(tempfile::tempdir().expect("a folder"), Some(sandbox));
+    std::fs::write(rig.folder.path().join("key"), "canary").expect("a written file");
+    let key = rig.folder.path().join("key");
+    let script = format!(
+        "if mount -t tmpfs none /mnt 2>/dev/null; then echo mounted; fi
+        if mknod $HOME/disk b 254 0 2>/dev/null; then echo made a device; fi
+        if touch /usr/bin/own 2>/dev/null; then echo changed the machine; fi
+        for secret in {} /etc/shadow /root/.ssh /root/.cargo/registry /etc/ssl/private; do if [ -e $secret ]; then echo sees $secret; fi; done
+        if [ $(ls /proc | grep -c '^[0-9]') -gt 20 ]; then echo sees the processes of the machine; fi
+        echo in $(pwd) at $HOME > $HOME/note; cat $HOME/note",
+        key.display()
+    );
+    let job = rig.job(&script);
+    assert_eq!(rig.run(&job).await.outcome, JobOutcome::Exited(0), "{}", rig.log(&job).await);
+    assert_eq!(rig.log(&job).await, format!("in {} at /home/hookwright\n", job.workspace.display()));
 }

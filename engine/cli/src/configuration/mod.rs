@@ -209,13 +209,13 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 /// The words, and the two that this setting had before.
 fn sandbox<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Sandbox, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::String(word) if word == "required" => Ok(Sandbox::Required),
-        Value::String(word) if word == "preferred" => Ok(Sandbox::Preferred),
-        Value::String(word) if word == "off" => Ok(Sandbox::Off),
-        Value::Bool(true) => Ok(Sandbox::Preferred),
-        Value::Bool(false) => Ok(Sandbox::Off),
-        other => Err(serde::de::Error::custom(format!("`sandbox` is `required`, `preferred` or `off`, not {other}"))),
+    let setting = Value::deserialize(deserializer)?;
+    // A variable is text where the file has a boolean.
+    match setting.as_str().map(str::to_owned).unwrap_or_else(|| setting.to_string()).as_str() {
+        "required" => Ok(Sandbox::Required),
+        "preferred" | "true" => Ok(Sandbox::Preferred),
+        "off" | "false" => Ok(Sandbox::Off),
+        other => Err(serde::de::Error::custom(format!("`sandbox` is `required`, `preferred` or `off`, not `{other}`"))),
     }
 }
 
@@ -264,7 +264,9 @@ mod tests {
         for (text, wanted) in [("required", Sandbox::Required), ("off", Sandbox::Off), ("true", Sandbox::Preferred)] {
             assert_eq!(load_text(&format!("sandbox: {text}\n"), &[]).expect("valid settings").sandbox, wanted);
         }
-        assert_eq!(load_text("", &[("HOOKWRIGHT_SANDBOX", "required")]).expect("valid settings").sandbox, Sandbox::Required);
+        for (text, wanted) in [("required", Sandbox::Required), ("false", Sandbox::Off)] {
+            assert_eq!(load_text("", &[("HOOKWRIGHT_SANDBOX", text)]).expect("valid settings").sandbox, wanted);
+        }
         let error = load_text("sandbox: maybe\n", &[]).expect_err("an unknown word");
         assert!(error.to_string().contains("`required`, `preferred` or `off`"), "{error}");
     }

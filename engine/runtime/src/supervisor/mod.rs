@@ -190,11 +190,9 @@ fn spawn(order: &Order, directory: &Path) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Starts a process that gives way: when the machine runs out of memory the kernel ends it first, and where sessions share the processor
-/// evenly its session gets less than the daemon. Both are inherited; this process takes the first back.
+/// Starts a process that the kernel ends first when the machine runs out of memory. It inherits that; this process takes it back.
 fn yielding<T>(start: impl FnOnce() -> T) -> T {
-    // A kernel without them works as well.
-    let _ = fs::write("/proc/self/autogroup", "5");
+    // A kernel without it works as well.
     let before = fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_else(|_| "0".to_owned());
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     let started = start();

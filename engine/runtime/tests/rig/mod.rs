@@ -21,7 +21,10 @@ const LOOK: Duration = Duration::from_millis(5);
 pub(crate) fn supervisor() -> PathBuf {
     let own = std::env::current_exe().expect("the path of this test");
     let target = own.ancestors().nth(2).expect("the folder of the profile");
-    target.join("examples/supervise")
+    let supervisor = target.join("examples/supervise");
+    // `cargo test --test NAME` alone neither builds nor renews it.
+    assert!(supervisor.exists(), "there is no supervisor; run `cargo build -p hookwright-runtime --example supervise`");
+    supervisor
 }
 
 /// A supervisor that begins only when the file `go` is there.

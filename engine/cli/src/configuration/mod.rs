@@ -30,6 +30,7 @@ pub(crate) struct Configuration {
     #[serde(deserialize_with = "duration")]
     pub(crate) shutdown: Duration,
     pub(crate) gateway: GatewayConfiguration,
+    pub(crate) metrics: MetricsConfiguration,
     pub(crate) git: GitConfiguration,
     pub(crate) retention: RetentionConfiguration,
 }
@@ -70,6 +71,13 @@ pub(crate) struct GatewayConfiguration {
     pub(crate) response_timeout: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) drain: Duration,
+}
+
+/// What concerns `/metrics`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricsConfiguration {
+    pub(crate) public: bool,
 }
 
 /// What concerns watched repositories.

@@ -29,9 +29,6 @@ use crate::configuration::{Configuration, Sandbox};
 use crate::server;
 use crate::system::{SystemClock, UuidV7};
 
-/// How often a quiet event stream says that it lives; proxies end what is silent for a minute.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
 /// How long a handler may take to end when the demo does.
 const HANDLER_GRACE: Duration = Duration::from_secs(5);
 
@@ -154,7 +151,7 @@ impl Daemon {
             metrics: metrics.clone(),
             metrics_public: configuration.metrics.public,
             executors: settings(configuration, data).executors,
-            heartbeat: HEARTBEAT,
+            heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
         });
         let inner = gateway.git_router(source.clone(), pushed).merge(web);

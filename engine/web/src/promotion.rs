@@ -186,8 +186,8 @@ type Place = Path<(WebhookName, EnvironmentName)>;
 const REASON: usize = 4096;
 
 fn check(choice: Choice) -> Result<Choice> {
-    if choice.reason.as_ref().is_some_and(|reason| reason.len() > REASON) {
-        return Err(Problem::invalid(format!("a reason has at most {REASON} bytes")));
+    if choice.reason.as_ref().is_some_and(|reason| reason.len() > REASON || reason.contains('\0')) {
+        return Err(Problem::invalid(format!("a reason has at most {REASON} bytes, none of them zero")));
     }
     Ok(choice)
 }

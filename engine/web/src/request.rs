@@ -73,3 +73,39 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use tower::ServiceExt;
+    use uuid::Uuid;
+
+    use super::*;
+
+    struct Numbered;
+
+    impl IdSource for Numbered {
+        fn uuid(&self) -> Uuid {
+            Uuid::from_u128(7)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_as_a_problem_that_tells_nothing_of_it() {
+        async fn break_down() -> &'static str {
+            panic!("canary-82e0")
+        }
+        let guard_state = Guard::new(Arc::new(Numbered));
+        let app = Router::new().route("/", get(break_down)).layer(axum::middleware::from_fn_with_state(guard_state, guard));
+        let request = Request::get("/").body(Body::empty()).expect("a request");
+        let response = app.oneshot(request).await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let id = Uuid::from_u128(7).simple().to_string();
+        assert_eq!(response.headers()[REQUEST_ID], id.as_str());
+        let body = to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+        let text = String::from_utf8_lossy(&body);
+        assert!(text.contains(&id) && !text.contains("canary"), "{text}");
+    }
+}

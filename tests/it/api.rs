@@ -511,7 +511,7 @@ fn texts(event: &Event) -> Vec<String> {
 /// A daemon with a run whose stage `slow` says `first`, waits for a file, and says `second`.
 async fn waiting_run(options: DaemonOptions) -> (Daemon, tempfile::TempDir, String) {
     let gate = tempfile::tempdir().expect("a temporary folder");
-    let daemon = Daemon::start_with(options.variable("HOOKWRIGHT_SANDBOX", "false")).await;
+    let daemon = Daemon::start_with(options.variable("HOOKWRIGHT_SANDBOX", "off")).await;
     let copy = WorkingCopy::of(&example());
     let file = gate.path().join("go");
     let script = format!("echo first; until [ -e {} ]; do sleep 0.02; done; echo second", file.display());

@@ -477,8 +477,12 @@ impl Stream {
         Self { response, text: String::new() }
     }
 
-    /// The next event; `None` when the stream has ended.
+    /// The next event; `None` when the stream has ended. Heartbeats alone are not what a test waits for.
     async fn next(&mut self) -> Option<Event> {
+        tokio::time::timeout(PATIENCE, self.read()).await.expect("an event or the end comes in time")
+    }
+
+    async fn read(&mut self) -> Option<Event> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -489,7 +493,7 @@ impl Stream {
                     return Some(Event { name: field("event:").expect("a name"), id: field("id:"), data });
                 }
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await.expect("something comes in time").ok()??;
+            let chunk = self.response.chunk().await.ok()??;
             self.text.push_str(&String::from_utf8_lossy(&chunk));
         }
     }

@@ -19,7 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Libraries that belong to one crate alone.
-const PRIVATE: &[(&str, &[&str])] = &[("sqlx", &["store"]), ("clap", &["cli"]), ("axum", &["gateway", "web", "cli"])];
+const PRIVATE: &[(&str, &[&str])] =
+    &[("sqlx", &["store"]), ("clap", &["cli"]), ("axum", &["gateway", "web", "cli"]), ("utoipa", &["web"]), ("prometheus", &["web"])];
 
 fn edges() -> BTreeMap<String, Vec<String>> {
     let output = Command::new(env!("CARGO"))

@@ -1,5 +1,6 @@
 //! The one integration-test binary: the real `hookwright` binary, the real git client, real handlers.
 
+mod api;
 mod architecture;
 mod crash;
 mod faults;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// From git push to a webhook in production: one file, one binary.
@@ -172,8 +172,12 @@ pub(crate) enum Command {
     /// Daemon tokens: create, list, revoke.
     #[command(subcommand)]
     Token(Token),
-    /// Print the JSON Schema of webhook.yaml.
-    Schema,
+    /// Print a schema: of webhook.yaml, or of the API.
+    Schema {
+        /// Of what.
+        #[arg(default_value = "webhook")]
+        kind: SchemaKind,
+    },
     /// What this machine offers and what is missing.
     Doctor {
         #[command(flatten)]
@@ -184,6 +188,15 @@ pub(crate) enum Command {
         /// The shell.
         shell: Shell,
     },
+}
+
+/// What there are schemas of.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SchemaKind {
+    /// The JSON Schema of `webhook.yaml`.
+    Webhook,
+    /// The OpenAPI document of the daemon's API.
+    Openapi,
 }
 
 /// What is done with secrets.

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the daemon may be silent: streams say every few seconds that they live.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long a stream may take: as long as what it is about.
+const FOREVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Why the daemon did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -35,18 +41,22 @@ pub(crate) struct Client {
     http: reqwest::Client,
 }
 
+fn http() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().timeout(PATIENCE).read_timeout(SILENCE).build()
+}
+
 impl Client {
     /// The token is that of `HOOKWRIGHT_TOKEN`, else the admin's of `./.hookwright` when it is readable.
     pub(crate) fn new(server: &str) -> Result<Self> {
         let written = || std::fs::read_to_string(".hookwright/admin-token").ok();
         let token = std::env::var("HOOKWRIGHT_TOKEN").ok().or_else(written).map(|token| token.trim().to_owned());
-        let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let http = http()?;
         Ok(Self { server: server.trim_end_matches('/').to_owned(), token: token.filter(|token| !token.is_empty()), http })
     }
 
     /// A client with a given token.
     pub(crate) fn with_token(server: &str, token: &str) -> Result<Self> {
-        Ok(Self { server: server.to_owned(), token: Some(token.to_owned()), http: reqwest::Client::builder().timeout(PATIENCE).build()? })
+        Ok(Self { server: server.to_owned(), token: Some(token.to_owned()), http: http()? })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value> {
@@ -71,18 +81,33 @@ impl Client {
         Ok(self.http.get(url).send().await?.error_for_status()?.text().await?)
     }
 
-    async fn answer(&self, mut request: RequestBuilder) -> Result<Value> {
+    /// Opens a stream of events below `/api/v1`, after the event `last`.
+    pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Result<Response> {
+        let mut request = self.http.get(format!("{}/api/v1{path}", self.server)).timeout(FOREVER);
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let response = self.sent(request).await?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+    }
+
+    async fn sent(&self, mut request: RequestBuilder) -> Result<Response> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         let unreachable = |_| Refused::Unreachable { server: self.server.clone() };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let body: Value = response.json().await.unwrap_or_default();
-        if status.is_success() {
-            return Ok(body);
-        }
-        let detail = body["detail"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
-        Err(Refused::Answered { status, detail }.into())
+        Ok(request.send().await.map_err(unreachable)?)
     }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Value> {
+        let response = self.sent(request).await?;
+        if response.status().is_success() { Ok(response.json().await.unwrap_or_default()) } else { Err(refusal(response).await) }
+    }
+}
+
+async fn refusal(response: Response) -> anyhow::Error {
+    let status = response.status();
+    let body: Value = response.json().await.unwrap_or_default();
+    let detail = body["detail"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
+    Refused::Answered { status, detail }.into()
 }

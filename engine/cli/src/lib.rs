@@ -4,6 +4,7 @@ mod arguments;
 mod client;
 mod command;
 mod configuration;
+mod events;
 mod examples;
 mod exit;
 mod failpoint;

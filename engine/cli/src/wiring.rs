@@ -19,7 +19,7 @@ use hookwright_image::Registry;
 use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
 use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{SecretKey, Store, StoreOptions};
-use hookwright_web::WebState;
+use hookwright_web::{Metrics, WebOptions};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,7 @@ pub(crate) struct Engine {
     registry: Arc<Registry>,
     runtime: Arc<ProcessRuntime>,
     gateway: Gateway,
+    metrics: Arc<Metrics>,
     /// Held as long as the engine lives.
     _lock: Flock<File>,
 }
@@ -98,6 +99,7 @@ impl Engine {
             sandbox,
             limits: handler_limits(configuration),
         })?);
+        let metrics = Arc::new(Metrics::new());
         let gateway = Gateway::new(GatewayOptions {
             store: store.clone(),
             clock: clock.clone(),
@@ -105,7 +107,8 @@ impl Engine {
             body_limit: configuration.gateway.body_limit,
             response_timeout: configuration.gateway.response_timeout,
             sandbox_csp: configuration.gateway.listen.is_none(),
-        });
+        })
+        .metered(metrics.clone());
         let control = Control::start(Deps {
             store: store.clone(),
             clock,
@@ -117,11 +120,12 @@ impl Engine {
             runtime: runtime.clone(),
             images: registry.clone(),
             routes: Arc::new(gateway.clone()),
+            meter: metrics.clone(),
             wakes,
             settings: Arc::new(Settings { deploys, ..settings(configuration, data) }),
         })
         .await?;
-        Ok(Self { store, control, admin_token, source, registry, runtime, gateway, _lock: lock })
+        Ok(Self { store, control, admin_token, source, registry, runtime, gateway, metrics, _lock: lock })
     }
 }
 
@@ -129,7 +133,7 @@ impl Daemon {
     /// Starts the engine and the listeners; returns once requests are answered.
     pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
         let engine = Engine::start(configuration, true).await?;
-        let Engine { store, control, source, registry, runtime, gateway, .. } = &engine;
+        let Engine { store, control, source, registry, runtime, gateway, metrics, .. } = &engine;
         let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
         let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
 
@@ -137,15 +141,21 @@ impl Daemon {
             format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen)
         })?;
         let address = listener.local_addr().context("cannot read the own address")?;
-        let web = hookwright_web::router(WebState {
+        let stop = CancellationToken::new();
+        let web = hookwright_web::router(WebOptions {
             store: store.clone(),
             control: control.clone(),
             artifacts: registry.clone(),
             runtime: runtime.clone(),
+            ids: Arc::new(UuidV7),
+            metrics: metrics.clone(),
+            metrics_public: configuration.metrics.public,
+            executors: settings(configuration, data).executors,
+            heartbeat: configuration.api.heartbeat,
+            stopping: stop.clone(),
         });
         let inner = gateway.git_router(source.clone(), pushed).merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
-        let stop = CancellationToken::new();
         let mut listeners = Vec::new();
         let mut gateway_address = address;
         let router = match configuration.gateway.listen {

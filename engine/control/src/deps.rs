@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwright_core::port::{ArtifactStore, Executor, GitHost, ImageBuilder, Isolation, Limits, Revisions, RouteTable, Runtime};
+use hookwright_core::port::{ArtifactStore, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime};
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::Store;
 
@@ -33,6 +33,8 @@ pub struct Deps {
     pub images: Arc<dyn ImageBuilder>,
     /// The gateway's routes.
     pub routes: Arc<dyn RouteTable>,
+    /// Counting what happens.
+    pub meter: Arc<dyn Meter>,
     /// Wake-ups and lossy news of runs; created before the adapters, because they wake the engine too.
     pub wakes: Wakes,
     /// How the engine behaves.

@@ -1,6 +1,6 @@
 //! Logs of stages, as their executor hands them out.
 
-use hookwright_core::{Action, Actor, LogChunk, LogCursor, RunId, StageName};
+use hookwright_core::{Action, Actor, LogChunk, LogCursor, RunId, StageName, StageRunId};
 
 use crate::{Control, Error, Result};
 
@@ -39,5 +39,13 @@ impl Control {
         let mut chunk = deps.executor.logs(&stage_run.id, request.from).await?;
         chunk.complete = stage_run.status.is_end() && (chunk.complete || chunk.lines.is_empty());
         Ok(chunk)
+    }
+
+    /// A stretch of the log of one attempt, for whoever has asked for the rights already and reads on and on.
+    ///
+    /// # Errors
+    /// `Internal` when the executor cannot read it.
+    pub async fn stage_log(&self, id: StageRunId, from: LogCursor) -> Result<LogChunk> {
+        Ok(self.deps().executor.logs(&id, from).await?)
     }
 }

@@ -1,7 +1,5 @@
 //! Who calls: a daemon token as bearer, or as the password of any user name, as git and registries send it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hookwright_core::Actor;
 use hookwright_store::{Store, TOKEN_PREFIX};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,15 +12,7 @@ pub fn presented_token(headers: &HeaderMap) -> Option<String> {
 }
 
 fn token_in(value: &HeaderValue) -> Option<String> {
-    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned());
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
-    pair.split_once(':').map(|(_, password)| password.to_owned())
+    hookwright_store::presented_token(value.to_str().ok()?)
 }
 
 /// Removes every `Authorization` that carries a token of the daemon, whoever chose it, and keeps the handler's own.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hookwright_core::port::{GitHost, PushSink};
+use hookwright_core::port::{GitHost, Meter, PushSink};
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::Store;
 
@@ -51,6 +51,13 @@ impl Gateway {
     pub fn new(options: GatewayOptions) -> Self {
         let (table, options) = (Arc::<Table>::default(), Arc::new(options));
         Self { proxy: Proxy::new(table.clone(), options.clone()), table, options }
+    }
+
+    /// The same gateway, counting what it answers.
+    #[must_use]
+    pub fn metered(mut self, meter: Arc<dyn Meter>) -> Self {
+        self.proxy.meter = meter;
+        self
     }
 
     /// `/w/…`

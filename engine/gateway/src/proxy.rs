@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
-use hookwright_core::port::Access;
+use hookwright_core::port::{Access, GatewayRequest, Meter, Unmetered};
 use hookwright_core::{Action, EnvironmentName, WebhookName};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -30,6 +30,7 @@ pub(crate) struct Proxy {
     table: Arc<Table>,
     options: Arc<GatewayOptions>,
     client: Client<HttpConnector, Body>,
+    pub(crate) meter: Arc<dyn Meter>,
 }
 
 impl Proxy {
@@ -38,7 +39,7 @@ impl Proxy {
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(10)).build(connector);
-        Self { table, options, client }
+        Self { table, options, client, meter: Arc::new(Unmetered) }
     }
 }
 
@@ -48,10 +49,15 @@ pub(crate) fn routes(proxy: Proxy) -> Router {
 
 async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
     let request_id = proxy.options.ids.uuid().simple().to_string();
-    match proxy.pass(request, &request_id).await {
+    let (began, uri) = (proxy.options.clock.monotonic(), request.uri().clone());
+    let response = match proxy.pass(request, &request_id).await {
         Ok(response) => response,
         Err(problem) => problem.about(&request_id).into_response(),
-    }
+    };
+    let place = split(&uri).map(|(webhook, environment, _)| (webhook, environment)).filter(|place| proxy.table.knows(*place));
+    let took = proxy.options.clock.monotonic().saturating_sub(began);
+    proxy.meter.gateway_request(GatewayRequest { place, status: response.status().as_u16(), took });
+    response
 }
 
 /// The address split into webhook, environment and the rest, which is passed on as it came, never decoded.

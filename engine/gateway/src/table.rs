@@ -52,6 +52,12 @@ impl Table {
         Some((route, InFlight(counter)))
     }
 
+    /// Whether there is a route for a webhook and environment.
+    pub(crate) fn knows(&self, (webhook, environment): (&str, &str)) -> bool {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(webhook).is_some_and(|place| place.contains_key(environment))
+    }
+
     fn counter(&self, deployment: DeploymentId) -> Arc<AtomicU64> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).entry(deployment).or_default().clone()
     }

@@ -125,6 +125,18 @@ pub enum StageKind {
     Deploy,
 }
 
+impl StageKind {
+    /// The word for it, as `/metrics` uses it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Checkout => "checkout",
+            Self::Command { .. } => "command",
+            Self::Image { .. } => "image",
+            Self::Deploy => "deploy",
+        }
+    }
+}
+
 /// A stage of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedStage {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookwright_core::{Clock, IdSource};
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) key: SecretKey,
     failpoint: Option<Failpoint>,
+    refusals: Refusals,
     /// Held as long as the store lives, so that no second daemon opens the database.
     _lock: Lock,
 }
@@ -108,7 +110,8 @@ impl Store {
             let lock = lock_session(&options.url).await?;
             (open_postgres(&options.url).await?, Lock::Session { _held: Box::new(lock) })
         };
-        let inner = Inner { pool, clock: options.clock, ids: options.ids, key: options.key, failpoint: options.failpoint, _lock: lock };
+        let StoreOptions { clock, ids, key, failpoint, .. } = options;
+        let inner = Inner { pool, clock, ids, key, failpoint, refusals: Refusals::default(), _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -127,10 +130,16 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx> {
         let failpoint = self.inner.failpoint.clone();
         let kind = match &self.inner.pool {
-            Pool::Sqlite { writer, .. } => TxKind::Sqlite(writer.begin().await.map_err(|cause| database("BEGIN", cause))?),
-            Pool::Postgres(pool) => TxKind::Postgres(pool.begin().await.map_err(|cause| database("BEGIN", cause))?),
+            Pool::Sqlite { writer, .. } => TxKind::Sqlite(writer.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?),
+            Pool::Postgres(pool) => TxKind::Postgres(pool.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?),
         };
-        Ok(Tx { kind, failpoint, clock: self.inner.clock.clone(), ids: self.inner.ids.clone() })
+        let Inner { clock, ids, refusals, .. } = &*self.inner;
+        Ok(Tx { kind, failpoint, clock: clock.clone(), ids: ids.clone(), refusals: refusals.clone() })
+    }
+
+    /// How often the database has refused or failed since the store was opened; a name that is taken is no failure.
+    pub fn refusals(&self) -> u64 {
+        self.inner.refusals.0.load(Ordering::Relaxed)
     }
 
     /// Whether the database answers.
@@ -148,7 +157,7 @@ impl Store {
                 bind!(statement, values).fetch_all(pool).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
         }
-        .map_err(|cause| database(statement, cause))
+        .map_err(|cause| self.inner.refusals.note(statement, cause))
     }
 
     /// The row of a reading statement, if there is one.
@@ -157,7 +166,7 @@ impl Store {
             Pool::Sqlite { readers, .. } => bind!(statement, values).fetch_optional(readers).await.map(|row| row.map(Row::Sqlite)),
             Pool::Postgres(pool) => bind!(statement, values).fetch_optional(pool).await.map(|row| row.map(Row::Postgres)),
         }
-        .map_err(|cause| database(statement, cause))
+        .map_err(|cause| self.inner.refusals.note(statement, cause))
     }
 
     /// One writing statement in a transaction of its own; returns the rows it touched. `transition` names its commit.
@@ -175,6 +184,7 @@ pub struct Tx {
     failpoint: Option<Failpoint>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
+    refusals: Refusals,
 }
 
 enum TxKind {
@@ -191,7 +201,7 @@ impl Tx {
             TxKind::Sqlite(tx) => tx.commit().await,
             TxKind::Postgres(tx) => tx.commit().await,
         }
-        .map_err(|cause| database("COMMIT", cause))?;
+        .map_err(|cause| self.refusals.note("COMMIT", cause))?;
         pass(Moment::After);
         Ok(())
     }
@@ -202,7 +212,7 @@ impl Tx {
             TxKind::Sqlite(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
             TxKind::Postgres(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
         }
-        .map_err(|cause| database(statement, cause))
+        .map_err(|cause| self.refusals.note(statement, cause))
     }
 
     /// All rows of a statement, `RETURNING` included.
@@ -215,7 +225,7 @@ impl Tx {
                 bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
             }
         }
-        .map_err(|cause| database(statement, cause))
+        .map_err(|cause| self.refusals.note(statement, cause))
     }
 
     /// The row of a statement, if there is one.
@@ -224,12 +234,22 @@ impl Tx {
             TxKind::Sqlite(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Sqlite)),
             TxKind::Postgres(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Postgres)),
         }
-        .map_err(|cause| database(statement, cause))
+        .map_err(|cause| self.refusals.note(statement, cause))
     }
 }
 
-fn database(statement: &'static str, cause: sqlx::Error) -> Error {
-    Error::Database { statement, cause }
+/// Counts what the database refuses.
+#[derive(Clone, Default)]
+struct Refusals(Arc<AtomicU64>);
+
+impl Refusals {
+    fn note(&self, statement: &'static str, cause: sqlx::Error) -> Error {
+        let error = Error::Database { statement, cause };
+        if !error.is_conflict() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        error
+    }
 }
 
 fn lock_file(database: &Path) -> Result<nix::fcntl::Flock<File>> {

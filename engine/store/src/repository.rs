@@ -10,6 +10,8 @@ use crate::{Error, Result, Store, Tx};
 const FETCH: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories WHERE id = $1";
 const FETCH_BY_NAME: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories WHERE name = $1";
 const LIST: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories ORDER BY name";
+const PAGE: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories
+    WHERE name > $1 ORDER BY name LIMIT $2";
 const INSERT: &str = "INSERT INTO repositories (id, name, url, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
 const DELETE: &str = "DELETE FROM repositories WHERE id = $1";
 const POLLED: &str = "UPDATE repositories SET polled_at = $1, poll_error = $2 WHERE id = $3";
@@ -39,7 +41,7 @@ impl Store {
     /// [`Error::Taken`] when the name belongs to a repository of another kind or address.
     pub async fn repository_create(&self, name: &RepositoryName, kind: &RepositoryKind) -> Result<Repository> {
         let mut tx = self.begin().await?;
-        let repository = tx.repository_create(name, kind).await?;
+        let (repository, _) = tx.repository_create(name, kind).await?;
         tx.commit("repository.created").await?;
         Ok(repository)
     }
@@ -59,9 +61,10 @@ impl Store {
         self.fetch_all(LIST, Vec::new()).await?.iter().map(repository).collect()
     }
 
-    /// Forgets a repository and its recorded tips; runs and releases stay.
-    pub async fn repository_delete(&self, id: &RepositoryId) -> Result<bool> {
-        Ok(self.execute("repository.deleted", DELETE, args![id]).await? > 0)
+    /// Repositories by name, those after `after`.
+    pub async fn repository_page(&self, after: Option<&RepositoryName>, limit: u32) -> Result<Vec<Repository>> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        self.fetch_all(PAGE, args![after, limit]).await?.iter().map(repository).collect()
     }
 
     /// Writes down when the refs were last read, and what went wrong.
@@ -83,23 +86,28 @@ impl Store {
 }
 
 impl Tx {
-    /// Adds a repository. One of that name and kind that exists is returned as it is.
+    /// Adds a repository; whether it is new. One of that name and kind that exists is returned as it is.
     ///
     /// # Errors
     /// [`Error::Taken`] when the name belongs to a repository of another kind or address.
-    pub async fn repository_create(&mut self, name: &RepositoryName, kind: &RepositoryKind) -> Result<Repository> {
+    pub async fn repository_create(&mut self, name: &RepositoryName, kind: &RepositoryKind) -> Result<(Repository, bool)> {
         let url = match kind {
             RepositoryKind::Hosted => None,
             RepositoryKind::Remote { url } => Some(url.clone()),
         };
         let id = RepositoryId::new(&*self.ids);
         let now = self.clock.now();
-        self.execute(INSERT, args![id, name, url, now]).await?;
+        let is_new = self.execute(INSERT, args![id, name, url, now]).await? > 0;
         let found = self.fetch_optional(FETCH_BY_NAME, args![name]).await?.as_ref().map(repository).transpose()?;
         match found {
-            Some(found) if found.kind == *kind => Ok(found),
+            Some(found) if found.kind == *kind => Ok((found, is_new)),
             _ => Err(Error::Taken { message: format!("the repository `{name}` exists already with another address") }),
         }
+    }
+
+    /// Forgets a repository and its recorded tips; runs and releases stay. `false` when it is gone already.
+    pub async fn repository_delete(&mut self, id: &RepositoryId) -> Result<bool> {
+        Ok(self.execute(DELETE, args![id]).await? > 0)
     }
 
     /// Records where a ref points to now, `None` when it is gone; returns the sequence number of this update of the ref.

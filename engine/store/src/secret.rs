@@ -11,6 +11,7 @@ const UPSERT: &str = "INSERT INTO secrets (webhook, environment, name, sealed, u
     ON CONFLICT (webhook, environment, name) DO UPDATE SET sealed = excluded.sealed, updated_at = excluded.updated_at";
 const DELETE: &str = "DELETE FROM secrets WHERE webhook = $1 AND environment = $2 AND name = $3";
 const NAMES: &str = "SELECT name FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
+const PAGE: &str = "SELECT name FROM secrets WHERE webhook = $1 AND environment = $2 AND name > $3 ORDER BY name LIMIT $4";
 const VALUES: &str = "SELECT name, sealed FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
 const ALL: &str = "SELECT environment, name, sealed FROM secrets WHERE webhook = $1";
 
@@ -41,6 +42,18 @@ impl Store {
     /// The names that are set.
     pub async fn secret_names(&self, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Vec<ConfigName>> {
         self.fetch_all(NAMES, args![webhook, environment]).await?.iter().map(|row| row.parse("name")).collect()
+    }
+
+    /// The names that are set, those after `after`.
+    pub async fn secret_page(
+        &self,
+        webhook: &WebhookName,
+        environment: &EnvironmentName,
+        after: Option<&ConfigName>,
+        limit: u32,
+    ) -> Result<Vec<ConfigName>> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        self.fetch_all(PAGE, args![webhook, environment, after, limit]).await?.iter().map(|row| row.parse("name")).collect()
     }
 
     /// The values, for a process environment.

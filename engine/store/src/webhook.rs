@@ -21,7 +21,7 @@ pub struct WebhookRecord {
 const CLAIM: &str = "INSERT INTO webhooks (name, repository, folder, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
 const MOVED: &str = "UPDATE webhooks SET folder = $1 WHERE name = $2 AND repository = $3";
 const FETCH: &str = "SELECT name, repository, folder, created_at FROM webhooks WHERE name = $1";
-const LIST: &str = "SELECT name, repository, folder, created_at FROM webhooks ORDER BY name";
+const LIST: &str = "SELECT name, repository, folder, created_at FROM webhooks WHERE name > $1 ORDER BY name LIMIT $2";
 
 fn webhook(row: &Row) -> Result<WebhookRecord> {
     Ok(WebhookRecord {
@@ -49,8 +49,9 @@ impl Store {
         self.fetch_optional(FETCH, args![name]).await?.as_ref().map(webhook).transpose()
     }
 
-    /// All webhooks by name.
-    pub async fn webhook_list(&self) -> Result<Vec<WebhookRecord>> {
-        self.fetch_all(LIST, Vec::new()).await?.iter().map(webhook).collect()
+    /// Webhooks by name, those after `after`.
+    pub async fn webhook_list(&self, after: Option<&WebhookName>, limit: u32) -> Result<Vec<WebhookRecord>> {
+        let after = after.map(ToString::to_string).unwrap_or_default();
+        self.fetch_all(LIST, args![after, limit]).await?.iter().map(webhook).collect()
     }
 }

@@ -1,42 +1,69 @@
 //! `/audit`: who did what, for admins.
 
-use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
-use hookwright_core::{Action, AuditId};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::Json;
+use axum::extract::State;
+use hookwright_core::{Action, AuditId, EnvironmentName, Timestamp, WebhookName};
+use hookwright_store::AuditEntry;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::WebState;
 use crate::caller::Caller;
-use crate::error::Result;
+use crate::error::{Query, Result};
+use crate::page::{Filling, Limit, Page};
 
-/// A page's size when none is asked for.
-const PAGE: u32 = 50;
-
-pub(crate) fn routes() -> Router<WebState> {
-    Router::new().route("/audit", get(list))
+pub(crate) fn routes() -> OpenApiRouter<WebState> {
+    OpenApiRouter::new().routes(routes!(audit_list))
 }
 
-#[derive(Deserialize)]
-struct Page {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AuditQuery {
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<AuditId>,
-    limit: Option<u32>,
+    /// At most so many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<Limit>,
 }
 
-async fn list(State(state): State<WebState>, caller: Caller, Query(page): Query<Page>) -> Result<Json<Value>> {
+/// A line of the audit log.
+#[derive(Serialize, ToSchema)]
+struct AuditLine {
+    #[schema(value_type = String)]
+    id: AuditId,
+    /// When, in milliseconds since 1970.
+    #[schema(value_type = i64)]
+    at: Timestamp,
+    /// Who.
+    user: String,
+    /// What: `promotion.approved`.
+    action: String,
+    #[schema(value_type = Option<String>)]
+    webhook: Option<WebhookName>,
+    #[schema(value_type = Option<String>)]
+    environment: Option<EnvironmentName>,
+    /// The rest, as a sentence.
+    detail: String,
+}
+
+impl From<AuditEntry> for AuditLine {
+    fn from(entry: AuditEntry) -> Self {
+        let AuditEntry { id, at, user, action, webhook, environment, detail } = entry;
+        Self { id, at, user, action, webhook, environment, detail }
+    }
+}
+
+/// Who did what, newest first.
+#[utoipa::path(get, path = "/audit", tag = "audit", params(AuditQuery), security(("bearer" = ["admin"])),
+    responses((status = 200, description = "A page of the audit log.", body = Page<AuditLine>)))]
+async fn audit_list(State(state): State<WebState>, caller: Caller, Query(query): Query<AuditQuery>) -> Result<Json<Page<AuditLine>>> {
     caller.must(Action::Administer)?;
-    let limit = page.limit.unwrap_or(PAGE).clamp(1, 500);
-    let entries = state.store.audit_list(page.cursor, limit).await?;
-    let next = (entries.len() == limit as usize).then(|| entries.last().map(|entry| entry.id)).flatten();
-    let items: Vec<Value> = entries
-        .iter()
-        .map(|entry| {
-            json!({
-                "id": entry.id, "at": entry.at, "user": entry.user, "action": entry.action, "webhook": entry.webhook,
-                "environment": entry.environment, "detail": entry.detail,
-            })
-        })
-        .collect();
-    Ok(Json(json!({ "items": items, "next_cursor": next })))
+    let mut page = Filling::new(query.cursor, query.limit, true);
+    while let Some((before, limit)) = page.more() {
+        page.add(state.store.audit_list(before, limit).await?, |entry| entry.id, |_| true);
+    }
+    Ok(Json(page.page(AuditLine::from)))
 }

@@ -1,26 +1,49 @@
-//! The JSON API at `/api/v1`, and `/healthz` and `/readyz`. Handlers are glue: who calls, what is asked, one call, one view.
+//! The JSON API at `/api/v1`, its OpenAPI document, `/metrics`, `/healthz` and `/readyz`. Handlers are glue: who calls, what is asked,
+//! one call, one view.
 
 mod audit;
 mod caller;
+mod document;
 mod error;
 mod health;
+mod log;
+mod metrics;
+mod page;
 mod promotion;
 mod release;
 mod repository;
+mod request;
 mod run;
 mod secret;
+mod stream;
 mod token;
 mod webhook;
+mod words;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use hookwright_control::Control;
+use hookwright_core::IdSource;
 use hookwright_core::port::{ArtifactStore, Runtime};
 use hookwright_store::Store;
-use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 
-/// What handlers work with.
-#[derive(Clone)]
-pub struct WebState {
+pub use document::openapi;
+pub use metrics::Metrics;
+
+/// The largest body of a request to the API, in bytes; the largest thing sent is a secret of 64 KiB, escaped.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// How many event streams are open at the same time: each holds a connection, and some read a log again and again.
+const STREAMS: usize = 512;
+
+/// What the API works with.
+pub struct WebOptions {
     /// For reading.
     pub store: Store,
     /// For doing.
@@ -29,19 +52,63 @@ pub struct WebState {
     pub artifacts: Arc<dyn ArtifactStore>,
     /// For instances and their logs.
     pub runtime: Arc<dyn Runtime>,
+    /// Request ids.
+    pub ids: Arc<dyn IdSource>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether `/metrics` is for anybody; otherwise it takes a token that reads everything.
+    pub metrics_public: bool,
+    /// How many jobs run at the same time, for `/metrics`.
+    pub executors: usize,
+    /// How often a quiet event stream says that it lives, and asks whether its token still holds.
+    pub heartbeat: Duration,
+    /// Ends every event stream, so that the daemon's end does not wait for them.
+    pub stopping: CancellationToken,
 }
 
-/// Every route of the API.
-pub fn router(state: WebState) -> Router {
-    let api = Router::new()
+/// What handlers are given.
+#[derive(Clone)]
+pub(crate) struct WebState {
+    options: Arc<WebOptions>,
+    /// The OpenAPI document as it is served.
+    pub(crate) document: Arc<str>,
+    /// One permit for each event stream that may be open.
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+impl Deref for WebState {
+    type Target = WebOptions;
+
+    fn deref(&self) -> &WebOptions {
+        &self.options
+    }
+}
+
+/// Every route, as it is served and as it is documented.
+fn routes() -> OpenApiRouter<WebState> {
+    let api = OpenApiRouter::new()
         .merge(audit::routes())
+        .merge(document::routes())
         .merge(promotion::routes())
         .merge(release::routes())
         .merge(repository::routes())
         .merge(run::routes())
         .merge(secret::routes())
+        .merge(stream::routes())
         .merge(token::routes())
-        .merge(webhook::routes())
-        .fallback(error::unknown);
-    Router::new().nest("/api/v1", api).merge(health::routes()).with_state(state)
+        .merge(webhook::routes());
+    OpenApiRouter::new().nest("/api/v1", api).merge(health::routes()).merge(metrics::routes())
+}
+
+/// The API as a router. It answers for every address that no other router has.
+pub fn router(options: WebOptions) -> Router {
+    let guard = request::Guard::new(options.ids.clone());
+    let document = document::openapi().to_string().into();
+    let state = WebState { options: Arc::new(options), document, streams: Arc::new(Semaphore::new(STREAMS)) };
+    Router::from(routes())
+        .fallback(error::unknown)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(axum::middleware::from_fn_with_state(guard, request::guard))
+        .with_state(state)
 }

@@ -1,75 +1,279 @@
 //! `/promotions`, and what people do with them under `/webhooks/{webhook}/environments/{environment}/…`.
 
-use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
-use hookwright_core::{Action, EnvironmentName, Promotion, PromotionId, ReleaseId, WebhookName};
+use axum::Json;
+use axum::extract::State;
+use hookwright_core::status::PromotionStatus;
+use hookwright_core::{
+    Action, DeploymentId, EnvironmentName, GateVerdict, Origin, Promotion, PromotionId, ReleaseId, RunId, Timestamp, VerdictKind,
+    WebhookName,
+};
 use hookwright_store::PromotionFilter;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::WebState;
 use crate::caller::Caller;
-use crate::error::{Body, Problem, Result};
+use crate::error::{Body, Path, Problem, Query, Result};
+use crate::page::{Filling, Limit, Page};
+use crate::{WebState, words};
 
-/// A page's size when none is asked for.
-const PAGE: u32 = 50;
-
-pub(crate) fn routes() -> Router<WebState> {
-    Router::new().route("/promotions", get(list)).route("/webhooks/{webhook}/environments/{environment}/{action}", post(act))
+pub(crate) fn routes() -> OpenApiRouter<WebState> {
+    OpenApiRouter::new()
+        .routes(routes!(promotion_list))
+        .routes(routes!(promote))
+        .routes(routes!(approve))
+        .routes(routes!(reject))
+        .routes(routes!(override_gates))
+        .routes(routes!(rollback))
 }
 
-#[derive(Deserialize)]
-struct Filter {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PromotionQuery {
+    /// Only of this webhook.
+    #[param(value_type = Option<String>)]
     webhook: Option<WebhookName>,
+    /// Only into this environment.
+    #[param(value_type = Option<String>)]
     environment: Option<EnvironmentName>,
+    /// Only those that have not ended.
     #[serde(default)]
+    #[param(default = false, required = false)]
     open: bool,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     cursor: Option<PromotionId>,
-    limit: Option<u32>,
+    /// At most so many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<Limit>,
 }
 
-pub(crate) fn view(promotion: &Promotion) -> Value {
-    json!({
-        "id": promotion.id, "webhook": promotion.webhook, "environment": promotion.environment, "release": promotion.release,
-        "origin": promotion.origin, "status": promotion.status, "status_reason": promotion.status_reason,
-        "verdicts": promotion.verdicts, "deployment": promotion.deployment, "created_at": promotion.created_at,
-        "ended_at": promotion.ended_at,
-    })
+/// Who or what opened a promotion.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = Origin)]
+enum OriginView {
+    /// The deploy stage of a run.
+    Run {
+        #[schema(value_type = String)]
+        run: RunId,
+    },
+    /// The release succeeded in the environment before.
+    Automation,
+    /// Somebody asked for it.
+    Person { actor: String },
+    /// Somebody went back to an older release.
+    Rollback { actor: String },
+    /// A secret or a setting changed: the same release again.
+    Reconfigure { actor: String },
 }
 
-async fn list(State(state): State<WebState>, caller: Caller, Query(filter): Query<Filter>) -> Result<Json<Value>> {
-    caller.must_for(Action::Read, filter.webhook.as_ref())?;
-    let limit = filter.limit.unwrap_or(PAGE).clamp(1, 500);
-    let Filter { webhook, environment, open, cursor, .. } = filter;
-    let promotions = state.store.promotion_list(&PromotionFilter { webhook, environment, open, before: cursor, limit }).await?;
-    let next = (promotions.len() == limit as usize).then(|| promotions.last().map(|promotion| promotion.id)).flatten();
-    let items: Vec<Value> = promotions.iter().filter(|promotion| caller.sees(&promotion.webhook)).map(view).collect();
-    Ok(Json(json!({ "items": items, "next_cursor": next })))
+impl From<Origin> for OriginView {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Run { run } => Self::Run { run },
+            Origin::Automation => Self::Automation,
+            Origin::Person { actor } => Self::Person { actor },
+            Origin::Rollback { actor } => Self::Rollback { actor },
+            Origin::Reconfigure { actor } => Self::Reconfigure { actor },
+        }
+    }
 }
 
-#[derive(Deserialize)]
+/// What one gate said last.
+#[derive(Serialize, ToSchema)]
+#[schema(as = GateVerdict)]
+struct GateView {
+    /// Which: `approvals`, `config`, `hold`, `checks.smoke`.
+    gate: String,
+    verdict: VerdictView,
+}
+
+/// A gate's answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verdict)]
+struct VerdictView {
+    #[schema(value_type = words::VerdictWord)]
+    kind: VerdictKind,
+    /// Why, as a sentence.
+    reason: String,
+    /// What moves it: a command, a person, a time.
+    unblock: String,
+    /// When it is asked again at the latest.
+    #[schema(value_type = Option<i64>)]
+    next_look: Option<Timestamp>,
+}
+
+impl From<GateVerdict> for GateView {
+    fn from(GateVerdict { gate, verdict }: GateVerdict) -> Self {
+        let hookwright_core::Verdict { kind, reason, unblock, next_look } = verdict;
+        Self { gate, verdict: VerdictView { kind, reason, unblock, next_look } }
+    }
+}
+
+/// A release on its way into an environment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Promotion)]
+pub(crate) struct PromotionView {
+    #[schema(value_type = String)]
+    id: PromotionId,
+    #[schema(value_type = String)]
+    webhook: WebhookName,
+    #[schema(value_type = String)]
+    environment: EnvironmentName,
+    #[schema(value_type = String)]
+    release: ReleaseId,
+    origin: OriginView,
+    #[schema(value_type = words::PromotionState)]
+    status: PromotionStatus,
+    /// Why, as a sentence.
+    status_reason: Option<String>,
+    verdicts: Vec<GateView>,
+    #[schema(value_type = Option<String>)]
+    deployment: Option<DeploymentId>,
+    /// In milliseconds since 1970.
+    #[schema(value_type = i64)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<i64>)]
+    ended_at: Option<Timestamp>,
+}
+
+impl From<Promotion> for PromotionView {
+    fn from(promotion: Promotion) -> Self {
+        let Promotion { id, webhook, environment, release, origin, status, status_reason, verdicts, deployment, created_at, ended_at } =
+            promotion;
+        let (origin, verdicts) = (origin.into(), verdicts.into_iter().map(GateView::from).collect());
+        Self { id, webhook, environment, release, origin, status, status_reason, verdicts, deployment, created_at, ended_at }
+    }
+}
+
+/// Promotions, newest first, into environments that the caller reads.
+#[utoipa::path(get, path = "/promotions", tag = "promotions", params(PromotionQuery), security(("bearer" = ["viewer"])),
+    responses((status = 200, description = "A page of promotions.", body = Page<PromotionView>)))]
+async fn promotion_list(
+    State(state): State<WebState>,
+    caller: Caller,
+    Query(query): Query<PromotionQuery>,
+) -> Result<Json<Page<PromotionView>>> {
+    caller.must_in(Action::Read, query.webhook.as_ref(), query.environment.as_ref())?;
+    let PromotionQuery { webhook, environment, open, cursor, limit } = query;
+    let mut filter = PromotionFilter { webhook, environment, open, ..PromotionFilter::default() };
+    let sees = |promotion: &Promotion| caller.sees_in(&promotion.webhook, &promotion.environment);
+    let mut page = Filling::new(cursor, limit, true);
+    while let Some((before, limit)) = page.more() {
+        (filter.before, filter.limit) = (before, limit);
+        page.add(state.store.promotion_list(&filter).await?, |promotion| promotion.id, sees);
+    }
+    Ok(Json(page.page(PromotionView::from)))
+}
+
+/// Which release, and why.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Wish {
+#[schema(as = Decision)]
+struct Choice {
+    /// The release; left out: the one that waits, or for a rollback the one before.
+    #[schema(value_type = Option<String>)]
     release: Option<ReleaseId>,
+    /// Why; kept in the history.
     reason: Option<String>,
 }
 
-async fn act(
+type Place = Path<(WebhookName, EnvironmentName)>;
+
+/// The longest reason, in bytes.
+const REASON: usize = 4096;
+
+fn check(choice: Choice) -> Result<Choice> {
+    if choice.reason.as_ref().is_some_and(|reason| reason.len() > REASON || reason.contains('\0')) {
+        return Err(Problem::invalid(format!("a reason has at most {REASON} bytes, none of them zero")));
+    }
+    Ok(choice)
+}
+
+async fn answer(state: &WebState, id: PromotionId) -> Result<Json<PromotionView>> {
+    let missing = || Problem::not_found(format!("the promotion {id} is gone"));
+    Ok(Json(state.store.promotion_fetch(id).await?.ok_or_else(missing)?.into()))
+}
+
+/// Promotes a release into an environment; lifts a hold. It is no approval.
+#[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/promote", tag = "promotions", request_body = Choice,
+    security(("bearer" = ["developer"])), responses(
+        (status = 200, description = "The promotion.", body = PromotionView),
+        (status = 409, description = "It has not succeeded in an environment before, or is being deployed."),
+    ))]
+async fn promote(
     State(state): State<WebState>,
     caller: Caller,
-    Path((webhook, environment, action)): Path<(WebhookName, EnvironmentName, String)>,
-    Body(wish): Body<Wish>,
-) -> Result<Json<Value>> {
-    let (control, actor, release) = (&state.control, &caller.0, wish.release.as_ref());
-    let id = match action.as_str() {
-        "promote" => control.promote(actor, &webhook, &environment, release).await?,
-        "approve" => control.approve(actor, &webhook, &environment, release, wish.reason).await?,
-        "reject" => control.reject(actor, &webhook, &environment, release, wish.reason).await?,
-        "override" => control.override_gates(actor, &webhook, &environment, release, wish.reason.unwrap_or_default()).await?,
-        "rollback" => control.rollback(actor, &webhook, &environment, release).await?,
-        other => return Err(Problem::not_found(format!("`{other}` is none of promote, approve, reject, override, rollback"))),
-    };
-    let missing = || Problem::not_found(format!("the promotion {id} is gone"));
-    Ok(Json(view(&state.store.promotion_fetch(id).await?.ok_or_else(missing)?)))
+    Path((webhook, environment)): Place,
+    Body(choice): Body<Choice>,
+) -> Result<Json<PromotionView>> {
+    let choice = check(choice)?;
+    answer(&state, state.control.promote(&caller.actor, &webhook, &environment, choice.release.as_ref()).await?).await
+}
+
+/// Says yes to what waits.
+#[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/approve", tag = "promotions", request_body = Choice,
+    security(("bearer" = ["approver"])), responses(
+        (status = 200, description = "The promotion.", body = PromotionView),
+        (status = 409, description = "More than one release waits; name one."),
+    ))]
+async fn approve(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path((webhook, environment)): Place,
+    Body(choice): Body<Choice>,
+) -> Result<Json<PromotionView>> {
+    let Choice { release, reason } = check(choice)?;
+    answer(&state, state.control.approve(&caller.actor, &webhook, &environment, release.as_ref(), reason).await?).await
+}
+
+/// Says no to what waits: the promotion ends.
+#[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/reject", tag = "promotions", request_body = Choice,
+    security(("bearer" = ["approver"])), responses(
+        (status = 200, description = "The promotion.", body = PromotionView),
+        (status = 409, description = "More than one release waits, or it does not wait any more."),
+    ))]
+async fn reject(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path((webhook, environment)): Place,
+    Body(choice): Body<Choice>,
+) -> Result<Json<PromotionView>> {
+    let Choice { release, reason } = check(choice)?;
+    answer(&state, state.control.reject(&caller.actor, &webhook, &environment, release.as_ref(), reason).await?).await
+}
+
+/// Takes the responsibility for gates that cannot be evaluated. It needs a reason.
+#[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/override", tag = "promotions", request_body = Choice,
+    security(("bearer" = ["admin"])), responses(
+        (status = 200, description = "The promotion.", body = PromotionView),
+        (status = 409, description = "More than one release waits; name one."),
+    ))]
+async fn override_gates(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path((webhook, environment)): Place,
+    Body(choice): Body<Choice>,
+) -> Result<Json<PromotionView>> {
+    let Choice { release, reason } = check(choice)?;
+    let reason = reason.unwrap_or_default();
+    answer(&state, state.control.override_gates(&caller.actor, &webhook, &environment, release.as_ref(), reason).await?).await
+}
+
+/// Goes back to an older release, and holds the environment.
+#[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/rollback", tag = "promotions", request_body = Choice,
+    security(("bearer" = ["developer"])), responses(
+        (status = 200, description = "The promotion.", body = PromotionView),
+        (status = 409, description = "The release is being deployed right now."),
+    ))]
+async fn rollback(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path((webhook, environment)): Place,
+    Body(choice): Body<Choice>,
+) -> Result<Json<PromotionView>> {
+    let choice = check(choice)?;
+    answer(&state, state.control.rollback(&caller.actor, &webhook, &environment, choice.release.as_ref()).await?).await
 }

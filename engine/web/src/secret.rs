@@ -1,71 +1,107 @@
 //! `/webhooks/{webhook}/environments/{environment}/secrets`: set and removed; names are listed, values never.
 
-use axum::extract::{Path, State};
-use axum::routing::{get, put};
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
 use hookwright_core::{Action, ConfigName, EnvironmentName, SecretValue, WebhookName};
 use hookwright_store::NewAudit;
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::WebState;
 use crate::caller::Caller;
-use crate::error::{Body, Problem, Result};
+use crate::error::{Body, Path, Problem, Query, Result};
+use crate::page::{Filling, Limit, Page};
 
 /// The largest value, in bytes: an environment variable must hold it.
 const VALUE_LIMIT: usize = 64 << 10;
 
-pub(crate) fn routes() -> Router<WebState> {
-    Router::new()
-        .route("/webhooks/{webhook}/environments/{environment}/secrets", get(list))
-        .route("/webhooks/{webhook}/environments/{environment}/secrets/{name}", put(set).delete(remove))
+pub(crate) fn routes() -> OpenApiRouter<WebState> {
+    OpenApiRouter::new().routes(routes!(secret_list)).routes(routes!(secret_set, secret_remove))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SecretQuery {
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<ConfigName>,
+    /// At most so many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<Limit>,
+}
+
+/// A secret that is set.
+#[derive(Serialize, ToSchema)]
+struct SecretName {
+    #[schema(value_type = String)]
+    name: ConfigName,
+}
+
+/// A secret's value.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct NewValue {
+struct NewSecret {
+    /// 1 to 65536 bytes, none of them zero.
+    #[schema(write_only)]
     value: String,
 }
 
-async fn list(
+/// The names of the secrets that are set; `build` is the environment of build secrets.
+#[utoipa::path(get, path = "/webhooks/{webhook}/environments/{environment}/secrets", tag = "secrets", params(SecretQuery),
+    security(("bearer" = ["viewer"])), responses((status = 200, description = "A page of names.", body = Page<SecretName>)))]
+async fn secret_list(
     State(state): State<WebState>,
     caller: Caller,
     Path((webhook, environment)): Path<(WebhookName, EnvironmentName)>,
-) -> Result<Json<Value>> {
+    Query(query): Query<SecretQuery>,
+) -> Result<Json<Page<SecretName>>> {
     caller.must_in(Action::Read, Some(&webhook), Some(&environment))?;
-    let names = state.store.secret_names(&webhook, &environment).await?;
-    let items: Vec<Value> = names.iter().map(|name| json!({ "name": name })).collect();
-    Ok(Json(json!({ "items": items, "next_cursor": null })))
+    let mut page = Filling::new(query.cursor, query.limit, false);
+    while let Some((after, limit)) = page.more() {
+        page.add(state.store.secret_page(&webhook, &environment, after.as_ref(), limit).await?, ConfigName::clone, |_| true);
+    }
+    Ok(Json(page.page(|name| SecretName { name })))
 }
 
-async fn set(
+/// Sets a secret; what is live there is deployed again with it.
+#[utoipa::path(put, path = "/webhooks/{webhook}/environments/{environment}/secrets/{secret}", tag = "secrets", request_body = NewSecret,
+    security(("bearer" = ["developer"])), responses(
+        (status = 204, description = "It is set."),
+        (status = 409, description = "A deployment is under way; nothing is set."),
+    ))]
+async fn secret_set(
     State(state): State<WebState>,
     caller: Caller,
     Path((webhook, environment, name)): Path<(WebhookName, EnvironmentName, ConfigName)>,
-    Body(new): Body<NewValue>,
+    Body(new): Body<NewSecret>,
 ) -> Result<StatusCode> {
     caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
     if new.value.is_empty() || new.value.len() > VALUE_LIMIT || new.value.contains('\0') {
         return Err(Problem::invalid(format!("a secret has 1 to {VALUE_LIMIT} bytes, none of them zero")));
     }
-    state.control.secret_set(&caller.0, (&webhook, &environment), &name, &SecretValue::new(new.value)).await?;
+    state.control.secret_set(&caller.actor, (&webhook, &environment), &name, &SecretValue::new(new.value)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove(
+/// Removes a secret. What is live keeps it until the next deployment.
+#[utoipa::path(delete, path = "/webhooks/{webhook}/environments/{environment}/secrets/{secret}", tag = "secrets",
+    security(("bearer" = ["developer"])), responses((status = 204, description = "It is removed.")))]
+async fn secret_remove(
     State(state): State<WebState>,
     caller: Caller,
     Path((webhook, environment, name)): Path<(WebhookName, EnvironmentName, ConfigName)>,
 ) -> Result<StatusCode> {
     caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
     let mut tx = state.store.begin().await?;
-    let removed = state.store.secret_delete_in(&mut tx, (&webhook, &environment), &name).await?;
-    tx.audit_append(audit(&caller, "secret.removed", (&webhook, &environment), name.as_str())).await?;
+    if !state.store.secret_delete_in(&mut tx, (&webhook, &environment), &name).await? {
+        return Err(Problem::not_found(format!("`{name}` is not set")));
+    }
+    let (user, action) = (caller.actor.user.as_str(), "secret.removed");
+    let entry = NewAudit { user, action, webhook: Some(&webhook), environment: Some(&environment), detail: name.as_str() };
+    tx.audit_append(entry).await?;
     tx.commit("secret.removed").await?;
-    if removed { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::not_found(format!("`{name}` is not set"))) }
-}
-
-fn audit<'a>(caller: &'a Caller, action: &'a str, at: (&'a WebhookName, &'a EnvironmentName), name: &'a str) -> NewAudit<'a> {
-    NewAudit { user: &caller.0.user, action, webhook: Some(at.0), environment: Some(at.1), detail: name }
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -1,102 +1,221 @@
 //! `/webhooks`: what runs where, and what waits.
 
-use axum::extract::{Path, Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
-use hookwright_core::{Action, EnvironmentName, LogChunk, LogCursor, WebhookName};
-use hookwright_spec::{Environment, Spec};
+use std::net::SocketAddr;
+
+use axum::Json;
+use axum::extract::State;
+use hookwright_core::status::DeploymentStatus;
+use hookwright_core::{
+    Action, CommitSha, Deployment, Digest, EnvironmentName, Hold, InstanceState, InstanceStatus, ReleaseId, RepositoryId, Timestamp,
+    WebhookName,
+};
+use hookwright_spec::Spec;
 use hookwright_store::{PromotionFilter, RunFilter, WebhookRecord};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::WebState;
 use crate::caller::Caller;
-use crate::error::{Problem, Result};
-use crate::{promotion, run};
+use crate::error::{Path, Problem, Query, Result};
+use crate::log::{LogQuery, LogView};
+use crate::page::{Filling, Limit, Page};
+use crate::promotion::PromotionView;
+use crate::run::RunView;
+use crate::{WebState, words};
 
-pub(crate) fn routes() -> Router<WebState> {
-    Router::new()
-        .route("/webhooks", get(list))
-        .route("/webhooks/{webhook}", get(show))
-        .route("/webhooks/{webhook}/environments/{environment}/logs", get(logs))
+pub(crate) fn routes() -> OpenApiRouter<WebState> {
+    OpenApiRouter::new().routes(routes!(webhook_list)).routes(routes!(webhook_show)).routes(routes!(deployment_logs))
 }
 
-async fn list(State(state): State<WebState>, caller: Caller) -> Result<Json<Value>> {
-    caller.must(Action::Read)?;
-    let mut items = Vec::new();
-    for record in state.store.webhook_list().await?.iter().filter(|record| caller.sees(&record.name)) {
-        items.push(view(&state, record).await?);
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct WebhookQuery {
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<WebhookName>,
+    /// At most so many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<Limit>,
+}
+
+/// A webhook, and what of it runs where.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhook)]
+struct WebhookView {
+    #[schema(value_type = String)]
+    name: WebhookName,
+    title: Option<String>,
+    /// The repository it belongs to.
+    #[schema(value_type = String)]
+    repository: RepositoryId,
+    /// The folder of its `webhook.yaml`; empty for the root.
+    folder: String,
+    /// Those that the default branch declares and the caller reads.
+    environments: Vec<EnvironmentView>,
+    last_run: Option<RunView>,
+}
+
+/// What runs in an environment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Environment)]
+struct EnvironmentView {
+    #[schema(value_type = String)]
+    name: EnvironmentName,
+    /// The path at which the handler is reached.
+    address: String,
+    /// What is live; `null` while nothing is.
+    #[schema(value_type = Option<String>)]
+    release: Option<ReleaseId>,
+    #[schema(value_type = Option<String>)]
+    image: Option<Digest>,
+    #[schema(value_type = Option<String>)]
+    commit: Option<CommitSha>,
+    #[schema(value_type = Option<words::DeploymentState>)]
+    status: Option<DeploymentStatus>,
+    instances: Vec<InstanceView>,
+    /// Those that have not ended.
+    promotions: Vec<PromotionView>,
+    hold: Option<HoldView>,
+}
+
+/// One process, container or pod of a deployment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Instance)]
+struct InstanceView {
+    /// Counts from 0.
+    ordinal: u32,
+    #[schema(value_type = words::InstanceWord)]
+    state: InstanceState,
+    /// Where it listens.
+    #[schema(value_type = Option<String>)]
+    address: Option<SocketAddr>,
+    /// How often it was started again.
+    restarts: u32,
+    #[schema(value_type = Option<i64>)]
+    started_at: Option<Timestamp>,
+    /// The last thing that went wrong, as a sentence.
+    reason: Option<String>,
+    /// Processor time used since it started.
+    cpu_millis: Option<u64>,
+    memory_bytes: Option<u64>,
+}
+
+impl From<InstanceStatus> for InstanceView {
+    fn from(instance: InstanceStatus) -> Self {
+        let InstanceStatus { ordinal, state, address, restarts, started_at, reason, cpu_millis, memory_bytes } = instance;
+        Self { ordinal, state, address, restarts, started_at, reason, cpu_millis, memory_bytes }
     }
-    Ok(Json(json!({ "items": items, "next_cursor": null })))
 }
 
-async fn show(State(state): State<WebState>, caller: Caller, Path(name): Path<WebhookName>) -> Result<Json<Value>> {
+/// An environment that automation leaves alone.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hold)]
+struct HoldView {
+    #[schema(value_type = String)]
+    webhook: WebhookName,
+    #[schema(value_type = String)]
+    environment: EnvironmentName,
+    /// What it was rolled back to.
+    #[schema(value_type = String)]
+    release: ReleaseId,
+    actor: String,
+    reason: String,
+    #[schema(value_type = i64)]
+    since: Timestamp,
+}
+
+impl From<Hold> for HoldView {
+    fn from(Hold { webhook, environment, release, actor, reason, since }: Hold) -> Self {
+        Self { webhook, environment, release, actor, reason, since }
+    }
+}
+
+/// Webhooks by name, those that the caller reads.
+#[utoipa::path(get, path = "/webhooks", tag = "webhooks", params(WebhookQuery), security(("bearer" = ["viewer"])),
+    responses((status = 200, description = "A page of webhooks.", body = Page<WebhookView>)))]
+async fn webhook_list(State(state): State<WebState>, caller: Caller, Query(query): Query<WebhookQuery>) -> Result<Json<Page<WebhookView>>> {
+    caller.must(Action::Read)?;
+    let mut page = Filling::new(query.cursor, query.limit, false);
+    while let Some((after, limit)) = page.more() {
+        let records = state.store.webhook_list(after.as_ref(), limit).await?;
+        page.add(records, |record| record.name.clone(), |record| caller.sees(&record.name));
+    }
+    let (records, next_cursor) = page.end();
+    let mut items = Vec::new();
+    for record in records {
+        items.push(view(&state, &caller, record).await?);
+    }
+    Ok(Json(Page { items, next_cursor }))
+}
+
+/// A webhook.
+#[utoipa::path(get, path = "/webhooks/{webhook}", tag = "webhooks", security(("bearer" = ["viewer"])),
+    responses((status = 200, description = "The webhook.", body = WebhookView)))]
+async fn webhook_show(State(state): State<WebState>, caller: Caller, Path(name): Path<WebhookName>) -> Result<Json<WebhookView>> {
     caller.must_for(Action::Read, Some(&name))?;
     let missing = || Problem::not_found(format!("there is no webhook `{name}`; push a repository with its webhook.yaml"));
     let record = state.store.webhook_fetch(&name).await?.ok_or_else(missing)?;
-    view(&state, &record).await.map(Json)
+    view(&state, &caller, record).await.map(Json)
 }
 
-async fn view(state: &WebState, record: &WebhookRecord) -> Result<Value> {
-    let spec = state.store.webhook_spec_fetch(&record.name).await?;
+async fn view(state: &WebState, caller: &Caller, record: WebhookRecord) -> Result<WebhookView> {
+    let WebhookRecord { name, repository, folder, .. } = record;
+    let spec = state.store.webhook_spec_fetch(&name).await?;
     let spec: Option<Spec> = spec.and_then(|spec| serde_json::from_str(&spec.spec).ok());
-    let newest = RunFilter { webhook: Some(record.name.clone()), status: None, before: None, limit: 1 };
-    let last_run = state.store.run_list(&newest).await?.first().map(run::view);
+    let newest = RunFilter { webhook: Some(name.clone()), limit: 1, ..RunFilter::default() };
+    let last_run = state.store.run_list(&newest).await?.into_iter().next().map(RunView::from);
     let mut environments = Vec::new();
     for environment in spec.iter().flat_map(|spec| &spec.environments) {
-        environments.push(environment_view(state, &record.name, environment).await?);
+        if caller.sees_in(&name, &environment.name) {
+            environments.push(environment_view(state, &name, &environment.name).await?);
+        }
     }
-    Ok(json!({
-        "name": record.name,
-        "title": spec.as_ref().and_then(|spec| spec.title.clone()),
-        "repository": record.repository,
-        "folder": record.folder,
-        "environments": environments,
-        "last_run": last_run,
-    }))
+    Ok(WebhookView { title: spec.and_then(|spec| spec.title), name, repository, folder, environments, last_run })
 }
 
-async fn environment_view(state: &WebState, webhook: &WebhookName, environment: &Environment) -> Result<Value> {
-    let name = &environment.name;
+async fn environment_view(state: &WebState, webhook: &WebhookName, name: &EnvironmentName) -> Result<EnvironmentView> {
     let live = state.store.deployment_current(webhook, name).await?;
     let observed = match &live {
         Some(live) => state.runtime.observe(&live.id).await?.unwrap_or_default().instances,
         None => Vec::new(),
     };
     let open = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(name.clone()), open: true, before: None, limit: 20 };
-    let waiting: Vec<Value> = state.store.promotion_list(&open).await?.iter().map(promotion::view).collect();
-    let hold = state.store.hold_fetch(webhook, name).await?;
+    let waiting = state.store.promotion_list(&open).await?;
     let commit = match &live {
         Some(live) => state.store.release_fetch(&live.release).await?.map(|release| release.commit),
         None => None,
     };
-    Ok(json!({
-        "name": name,
-        "address": format!("/w/{webhook}/{name}/"),
-        "release": live.as_ref().map(|live| &live.release),
-        "image": live.as_ref().map(|live| live.image),
-        "commit": commit,
-        "status": live.as_ref().map(|live| live.status),
-        "instances": observed,
-        "promotions": waiting,
-        "hold": hold,
-    }))
+    Ok(EnvironmentView {
+        name: name.clone(),
+        address: format!("/w/{webhook}/{name}/"),
+        image: live.as_ref().map(|live| live.image),
+        status: live.as_ref().map(|live| live.status),
+        release: live.map(|live| live.release),
+        commit,
+        instances: observed.into_iter().map(InstanceView::from).collect(),
+        promotions: waiting.into_iter().map(PromotionView::from).collect(),
+        hold: state.store.hold_fetch(webhook, name).await?.map(HoldView::from),
+    })
 }
 
-#[derive(Deserialize)]
-struct LogQuery {
-    from: Option<LogCursor>,
+/// The newest deployment of a place.
+pub(crate) async fn newest_deployment(state: &WebState, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Deployment> {
+    let newest = state.store.deployment_list(webhook, Some(environment), 1).await?;
+    let missing = || Problem::not_found(format!("nothing of `{webhook}` was deployed to `{environment}` yet"));
+    newest.into_iter().next().ok_or_else(missing)
 }
 
-async fn logs(
+/// A stretch of the log of what was deployed last.
+#[utoipa::path(get, path = "/webhooks/{webhook}/environments/{environment}/logs", tag = "webhooks", params(LogQuery),
+    security(("bearer" = ["viewer"])), responses((status = 200, description = "The stretch.", body = LogView)))]
+async fn deployment_logs(
     State(state): State<WebState>,
     caller: Caller,
     Path((webhook, environment)): Path<(WebhookName, EnvironmentName)>,
     Query(query): Query<LogQuery>,
-) -> Result<Json<LogChunk>> {
+) -> Result<Json<LogView>> {
     caller.must_in(Action::Read, Some(&webhook), Some(&environment))?;
-    let missing = || Problem::not_found(format!("nothing of `{webhook}` was deployed to `{environment}` yet"));
-    let newest = state.store.deployment_list(&webhook, Some(&environment), 1).await?;
-    let newest = newest.first().ok_or_else(missing)?;
-    Ok(Json(state.runtime.logs(&newest.id, query.from.unwrap_or_default()).await?))
+    let newest = newest_deployment(&state, &webhook, &environment).await?;
+    Ok(Json(state.runtime.logs(&newest.id, query.from.unwrap_or_default()).await?.into()))
 }

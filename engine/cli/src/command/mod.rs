@@ -16,7 +16,7 @@ use anyhow::Result;
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, SchemaKind};
 use crate::client::Client;
 use crate::configuration::{self, Configuration};
 use crate::{exit, output};
@@ -45,8 +45,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             log_to_stderr("warn");
             run::run(load(None)?, &folder, json.json).await
         }
-        Command::Schema => {
-            output::json(&hookwright_spec::schema());
+        Command::Schema { kind } => {
+            output::json(&match kind {
+                SchemaKind::Webhook => hookwright_spec::schema(),
+                SchemaKind::Openapi => hookwright_web::openapi(),
+            });
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor { json } => doctor::doctor(&load(None)?.data, json.json),

@@ -1,17 +1,15 @@
 //! What the daemon knows: `status`, `runs`, `releases`, `logs`.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::events::Events;
 use crate::exit;
 use crate::output::{self, instant, plain, text};
-
-/// How often a followed log is asked for more.
-const LOOK: Duration = Duration::from_millis(300);
 
 fn items(list: &Value) -> &[Value] {
     list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
@@ -137,51 +135,113 @@ pub(crate) async fn logs(client: &Client, wish: &LogWish) -> Result<ExitCode> {
     if wish.deployment {
         let Some(environment) = &wish.part else { bail!("name the environment too: hookwright logs --deployment WEBHOOK ENVIRONMENT") };
         let path = format!("/webhooks/{}/environments/{environment}/logs", wish.subject);
-        print_log(client, &path, wish).await?;
-        return Ok(ExitCode::SUCCESS);
+        return if wish.follow { follow_deployment(client, &path, wish).await } else { print_log(client, &path, wish).await };
     }
-    let run_path = format!("/runs/{}", wish.subject);
+    if wish.follow {
+        return follow_run(client, wish).await;
+    }
+    let run = client.get(&format!("/runs/{}", wish.subject)).await?;
     let mut seen: Vec<String> = Vec::new();
-    loop {
-        let run = client.get(&run_path).await?;
-        let stages = run["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let begun = stages.iter().filter(|stage| stage["started_at"].is_i64()).map(|stage| text(&stage["stage"]));
-        let wanted: Vec<String> =
-            begun.filter(|stage| wish.part.as_ref().is_none_or(|part| part == stage) && !seen.contains(stage)).collect();
-        for stage in wanted {
-            if wish.part.is_none() && !wish.json {
-                println!("--- {stage}");
-            }
-            print_log(client, &format!("{run_path}/stages/{stage}/logs"), wish).await?;
-            seen.push(stage);
+    for stage in run["stages"].as_array().into_iter().flatten().filter(|stage| wanted(stage, wish)) {
+        let name = text(&stage["stage"]);
+        if seen.contains(&name) {
+            continue;
         }
-        let status = text(&run["status"]);
-        if !wish.follow {
-            return Ok(ExitCode::SUCCESS);
-        }
-        if !matches!(status.as_str(), "queued" | "running") {
-            eprintln!("run #{} {status}", text(&run["number"]));
-            return Ok(if status == "succeeded" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) });
-        }
-        tokio::time::sleep(LOOK).await;
+        announce(stage, wish);
+        print_log(client, &format!("/runs/{}/stages/{name}/logs", wish.subject), wish).await?;
+        seen.push(name);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a stage has begun, and is asked for.
+fn wanted(stage: &Value, wish: &LogWish) -> bool {
+    stage["started_at"].is_i64() && wish.part.as_ref().is_none_or(|part| stage["stage"] == part.as_str())
+}
+
+fn announce(stage: &Value, wish: &LogWish) {
+    if wish.part.is_none() && !wish.json {
+        let attempt = stage["attempt"].as_u64().filter(|attempt| *attempt > 1 && wish.follow);
+        println!("--- {}{}", text(&stage["stage"]), attempt.map(|attempt| format!(" (attempt {attempt})")).unwrap_or_default());
     }
 }
 
-async fn print_log(client: &Client, path: &str, wish: &LogWish) -> Result<()> {
+fn print_lines(chunk: &Value, wish: &LogWish) {
+    for line in chunk["lines"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        if wish.json { println!("{line}") } else { println!("{}", plain(line["text"].as_str().unwrap_or_default())) }
+    }
+}
+
+async fn print_log(client: &Client, path: &str, wish: &LogWish) -> Result<ExitCode> {
     let mut from = 0;
     loop {
         let chunk = client.get(&format!("{path}?from={from}")).await?;
-        let lines = chunk["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for line in lines {
-            if wish.json { println!("{line}") } else { println!("{}", plain(line["text"].as_str().unwrap_or_default())) }
-        }
+        print_lines(&chunk, wish);
         let next = chunk["next"].as_u64().unwrap_or(from);
-        if chunk["complete"] == true || (!wish.follow && next == from) {
-            return Ok(());
-        }
-        if next == from {
-            tokio::time::sleep(LOOK).await;
+        if chunk["complete"] == true || next == from {
+            return Ok(ExitCode::SUCCESS);
         }
         from = next;
+    }
+}
+
+/// Prints the log of every attempt as it begins, until the run ends.
+async fn follow_run(client: &Client, wish: &LogWish) -> Result<ExitCode> {
+    let mut events = Events::new(client, format!("/runs/{}/events", wish.subject));
+    let mut printed: HashSet<String> = HashSet::new();
+    let mut number = String::new();
+    while let Some(event) = events.next().await? {
+        let begun: Vec<&Value> = match event.name.as_str() {
+            "snapshot" => {
+                number = text(&event.data["run"]["number"]);
+                event.data["stages"].as_array().into_iter().flatten().collect()
+            }
+            "stage" => vec![&event.data],
+            "end" => {
+                let status = text(&event.data["status"]);
+                eprintln!("run #{number} {status}");
+                return Ok(if status == "succeeded" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) });
+            }
+            _ => Vec::new(),
+        };
+        for stage in begun.into_iter().filter(|stage| wanted(stage, wish)) {
+            if printed.insert(text(&stage["id"])) {
+                announce(stage, wish);
+                let (name, attempt) = (text(&stage["stage"]), text(&stage["attempt"]));
+                follow_log(client, &format!("/runs/{}/stages/{name}/logs/stream?attempt={attempt}", wish.subject), wish).await?;
+            }
+        }
+    }
+    bail!("the run is gone")
+}
+
+async fn follow_log(client: &Client, path: &str, wish: &LogWish) -> Result<()> {
+    let mut events = Events::new(client, path);
+    while let Some(event) = events.next().await? {
+        print_lines(&event.data, wish);
+        if event.name == "end" {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Prints the log of what is deployed, and of what is deployed after it, until nothing is.
+async fn follow_deployment(client: &Client, path: &str, wish: &LogWish) -> Result<ExitCode> {
+    let mut ended: Option<String> = None;
+    loop {
+        let mut events = Events::new(client, format!("{path}/stream"));
+        let mut current = None;
+        while let Some(event) = events.next().await? {
+            current = event.id.as_deref().and_then(|id| id.split('.').next()).map(str::to_owned);
+            if current == ended {
+                return Ok(ExitCode::SUCCESS);
+            }
+            print_lines(&event.data, wish);
+            if event.name == "end" {
+                break;
+            }
+        }
+        ended = current;
     }
 }

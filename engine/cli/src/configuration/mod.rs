@@ -30,6 +30,8 @@ pub(crate) struct Configuration {
     #[serde(deserialize_with = "duration")]
     pub(crate) shutdown: Duration,
     pub(crate) gateway: GatewayConfiguration,
+    pub(crate) api: ApiConfiguration,
+    pub(crate) metrics: MetricsConfiguration,
     pub(crate) git: GitConfiguration,
     pub(crate) retention: RetentionConfiguration,
 }
@@ -70,6 +72,21 @@ pub(crate) struct GatewayConfiguration {
     pub(crate) response_timeout: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) drain: Duration,
+}
+
+/// What concerns the API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiConfiguration {
+    #[serde(deserialize_with = "duration")]
+    pub(crate) heartbeat: Duration,
+}
+
+/// What concerns `/metrics`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricsConfiguration {
+    pub(crate) public: bool,
 }
 
 /// What concerns watched repositories.

@@ -35,11 +35,11 @@ impl Looks {
 }
 
 impl Control {
-    /// Adds a repository. A remote's refs are read first: an address that is refused or does not answer is never stored.
+    /// Adds a repository; whether it is new: the same one again is no mistake. A remote's refs are read first: an address that is refused or does not answer is never stored.
     ///
     /// # Errors
     /// `Forbidden`, `Conflict` when the name is taken, `Invalid` when the address is refused or cannot be read.
-    pub async fn repository_add(&self, actor: &Actor, name: &RepositoryName, kind: &RepositoryKind) -> Result<Repository> {
+    pub async fn repository_add(&self, actor: &Actor, name: &RepositoryName, kind: &RepositoryKind) -> Result<(Repository, bool)> {
         check_rights(actor, kind)?;
         let deps = self.deps();
         if let RepositoryKind::Remote { url } = kind {
@@ -48,15 +48,17 @@ impl Control {
             deps.revisions.tips(&place).await?;
         }
         let mut tx = deps.store.begin().await?;
-        let repository = tx.repository_create(name, kind).await.map_err(|error| match error {
+        let (repository, is_new) = tx.repository_create(name, kind).await.map_err(|error| match error {
             hookwright_store::Error::Taken { message } => Error::Conflict(message),
             error => error.into(),
         })?;
-        let entry = NewAudit { user: &actor.user, action: "repository.added", webhook: None, environment: None, detail: name.as_str() };
-        tx.audit_append(entry).await?;
+        if is_new {
+            let entry = NewAudit { user: &actor.user, action: "repository.added", webhook: None, environment: None, detail: name.as_str() };
+            tx.audit_append(entry).await?;
+        }
         tx.commit("repository.created").await?;
         deps.wakes.wake(Topic::Intake);
-        Ok(repository)
+        Ok((repository, is_new))
     }
 
     /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created.

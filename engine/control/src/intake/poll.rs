@@ -64,6 +64,7 @@ async fn pass(deps: &Deps, looks: &Looks, schedule: &mut HashMap<RepositoryId, N
             Ok(false) => (before.mul_f32(1.2).min(interval * RAREST), None),
             Err(cause) => ((before * 2).min(interval * RAREST), Some(cause.to_string())),
         };
+        deps.meter.git_polled(result.is_ok());
         if let Some(error) = &error
             && repository.poll_error.as_ref() != Some(error)
         {

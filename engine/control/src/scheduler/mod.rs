@@ -11,9 +11,9 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use hookwright_core::port::{JobEnd, JobOutcome, JobState, Notifier, Topic};
+use hookwright_core::port::{JobEnd, JobOutcome, JobState, Notifier, StageEnd, Topic};
 use hookwright_core::status::{PromotionStatus, RunStatus, StageStatus};
-use hookwright_core::{PromotionId, RunId, StageRunId};
+use hookwright_core::{PromotionId, RunId, StageRun, StageRunId};
 use hookwright_store::{CacheEntry, RunConcurrency};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -425,8 +425,9 @@ impl Scheduler {
             store.cache_put_in(&mut tx, entry).await?;
         }
         tx.commit(transition(&changed)).await?;
-        for (id, _) in &changed {
+        for (id, changes) in &changed {
             self.deps.wakes.run_changed(*id);
+            self.count(*id, changes);
         }
         let wakes = self.deps.wakes.clone();
         self.runs.retain(|id, active| {
@@ -439,6 +440,20 @@ impl Scheduler {
             !over
         });
         Ok(())
+    }
+
+    /// Counts what a transaction brought to its end.
+    fn count(&self, run: RunId, changes: &live::Changes) {
+        let Some(active) = self.runs.get(&run) else { return };
+        let meter = &self.deps.meter;
+        for StageRun { stage, status, started_at, ended_at, .. } in changes.stages().map(|change| &change.row.stage_run) {
+            let Some(ended) = ended_at.filter(|_| status.is_end()) else { continue };
+            let kind = active.context.plan.stage(stage).map_or("command", |stage| stage.kind.name());
+            meter.stage_ended(StageEnd { kind, status: *status, took: started_at.map(|started| ended.since(started)) });
+        }
+        if changes.run_from.is_some() && active.live.run.status.is_end() {
+            meter.run_ended(active.live.run.status);
+        }
     }
 
     /// Whether the last pass left something that another pass would do at once: an ended run may have let another one start.

@@ -5,6 +5,7 @@ mod artifact;
 mod executor;
 mod git;
 mod image;
+mod meter;
 mod notifier;
 mod route;
 mod runtime;
@@ -15,6 +16,7 @@ pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
 };
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
+pub use meter::{GatewayRequest, Meter, StageEnd, Unmetered};
 pub use notifier::{Notifier, Topic};
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};

@@ -1,0 +1,45 @@
+//! How many of what there are in which state, for `/metrics`. Each count reads an index of what is open, never the whole history.
+
+use hookwright_core::status::{DeploymentStatus, PromotionStatus, RunStatus, StageStatus};
+
+use crate::{Result, Store};
+
+/// What there is right now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Runs that have not ended.
+    pub runs: Vec<(RunStatus, u64)>,
+    /// Stage runs of those runs that have not ended.
+    pub stages: Vec<(StageStatus, u64)>,
+    /// Promotions that have not ended.
+    pub promotions: Vec<(PromotionStatus, u64)>,
+    /// All deployments that are kept.
+    pub deployments: Vec<(DeploymentStatus, u64)>,
+}
+
+const RUNS: &str = "SELECT status, COUNT(*) AS many FROM runs WHERE ended_at IS NULL GROUP BY status";
+const STAGES: &str = "SELECT stage_runs.status AS status, COUNT(*) AS many FROM runs JOIN stage_runs ON stage_runs.run = runs.id
+    WHERE runs.ended_at IS NULL AND stage_runs.ended_at IS NULL GROUP BY stage_runs.status";
+const PROMOTIONS: &str = "SELECT status, COUNT(*) AS many FROM promotions WHERE status IN ('waiting', 'deploying') GROUP BY status";
+const DEPLOYMENTS: &str = "SELECT status, COUNT(*) AS many FROM deployments GROUP BY status";
+
+impl Store {
+    /// Counts everything that is open, and deployments by their state.
+    pub async fn tally(&self) -> Result<Tally> {
+        Ok(Tally {
+            runs: self.counts(RUNS).await?,
+            stages: self.counts(STAGES).await?,
+            promotions: self.counts(PROMOTIONS).await?,
+            deployments: self.counts(DEPLOYMENTS).await?,
+        })
+    }
+
+    async fn counts<T>(&self, statement: &'static str) -> Result<Vec<(T, u64)>>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let rows = self.fetch_all(statement, Vec::new()).await?;
+        rows.iter().map(|row| Ok((row.parse("status")?, row.number("many")?))).collect()
+    }
+}

@@ -218,7 +218,9 @@ impl Snapshot {
         self.git(folder, &["update-index", "--add", "-z", "--stdin"], &names).await?;
         let tree = self.git(folder, &["write-tree"], b"").await?;
         let identity = ["-c", "user.name=hookwright run", "-c", "user.email=run@localhost", "-c", "commit.gpgsign=false"];
-        let commit = self.git(folder, &[&identity[..], &["commit-tree", "-m", "The working tree", &tree]].concat(), b"").await?;
+        // Each snapshot is a commit of its own: the same tree within the same second would else be the run before.
+        let message = format!("The working tree, {}", uuid::Uuid::now_v7());
+        let commit = self.git(folder, &[&identity[..], &["commit-tree", "-m", &message, &tree]].concat(), b"").await?;
         self.git(folder, &["update-ref", "refs/heads/main", &commit], b"").await?;
         commit.parse::<CommitSha>().with_context(|| format!("git named a commit `{commit}`"))
     }

@@ -77,11 +77,22 @@ fn bench() -> Result<bool> {
         quick: arguments.quick,
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    let report = LocalSet::new().block_on(&runtime, measure(bench, chosen));
+    let mut report = Report { machine: machine::describe(&bench), sections: Vec::new() };
+    if !arguments.json {
+        print!("{report}");
+    }
+    for (name, about) in chosen {
+        eprintln!("measuring {name} …");
+        let section = LocalSet::new().block_on(&runtime, measure(bench.clone(), (name, about)));
+        if !arguments.json {
+            println!("\n{section}");
+        }
+        report.sections.push(section);
+    }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        print!("{report}");
+        println!("{}", report.verdict());
     }
     Ok(report.sections.iter().all(|section| section.broken.is_none()))
 }
@@ -97,27 +108,20 @@ fn choose(names: &[String]) -> Result<Vec<(&'static str, &'static str)>> {
     names.iter().map(find).collect()
 }
 
-async fn measure(bench: Bench, chosen: Vec<(&'static str, &'static str)>) -> Report {
-    let mut report = Report { machine: machine::describe(&bench), sections: Vec::new() };
-    for (name, about) in chosen {
-        eprintln!("measuring {name} …");
-        let began = Instant::now();
-        let own = bench.clone();
-        // The test kit panics with what went wrong; one figure that breaks must not take the others with it.
-        let measured = tokio::task::spawn_local(async move {
-            let mut section = Section::new(name, about);
-            let ended = figure::measure(name, &own, &mut section).await;
-            section.broken = ended.err().map(|error| format!("{error:#}"));
-            section
-        });
-        let mut section = measured.await.unwrap_or_else(|failure| {
-            let mut section = Section::new(name, about);
-            section.broken = Some(failure.to_string());
-            section
-        });
-        section.seconds = began.elapsed().as_secs_f64();
-        eprint!("{section}");
-        report.sections.push(section);
-    }
-    report
+/// Measures one figure. The test kit panics with what went wrong; a figure that breaks must not take the others with it.
+async fn measure(bench: Bench, (name, about): (&'static str, &'static str)) -> Section {
+    let began = Instant::now();
+    let measured = tokio::task::spawn_local(async move {
+        let mut section = Section::new(name, about);
+        let ended = figure::measure(name, &bench, &mut section).await;
+        section.broken = ended.err().map(|error| format!("{error:#}"));
+        section
+    });
+    let mut section = measured.await.unwrap_or_else(|failure| {
+        let mut section = Section::new(name, about);
+        section.broken = Some(failure.to_string());
+        section
+    });
+    section.seconds = began.elapsed().as_secs_f64();
+    section
 }

@@ -57,9 +57,9 @@ impl Line {
         Self { spread: Some(spread), ..Self::new(what, spread.median, unit) }
     }
 
-    /// What it is compared with, in the same unit.
+    /// What it is compared with, in the same unit. There is no ratio to nothing.
     pub(crate) fn against(mut self, what: impl Into<String>, value: f64) -> Self {
-        self.ratio = Some(self.value / value);
+        self.ratio = (value > 0.0).then_some(self.value / value);
         self.against = Some(Against { what: what.into(), value });
         self
     }
@@ -102,8 +102,9 @@ impl fmt::Display for Line {
             }
             _ => write!(f, " {:19}", "")?,
         }
-        if let (Some(ratio), Some(against)) = (self.ratio, &self.against) {
-            write!(f, " {} × of {} ({} {unit})", rounded(ratio), against.what, rounded(against.value))?;
+        if let Some(Against { what, value }) = &self.against {
+            let ratio = self.ratio.map_or_else(|| "beside".to_owned(), |ratio| format!("{} × of", rounded(ratio)));
+            write!(f, " {ratio} {what} ({} {unit})", rounded(*value))?;
         }
         if let Some(spread) = self.spread {
             let Spread { min, median, p99, samples } = spread;
@@ -171,18 +172,23 @@ pub(crate) struct Report {
     pub(crate) sections: Vec<Section>,
 }
 
+impl Report {
+    /// How many targets were met, in a line.
+    pub(crate) fn verdict(&self) -> String {
+        let verdicts = || self.sections.iter().flat_map(|section| &section.lines).filter_map(|line| line.met);
+        let (met, all) = (verdicts().filter(|met| *met).count(), verdicts().count());
+        let broken = self.sections.iter().filter(|section| section.broken.is_some()).count();
+        format!("{met} of {all} targets met, {broken} figures broken")
+    }
+}
+
+/// What it was measured on; sections are printed as they come.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, value) in &self.machine {
             writeln!(f, "{what:12} {value}")?;
         }
-        for section in &self.sections {
-            writeln!(f, "\n{section}")?;
-        }
-        let verdicts = || self.sections.iter().flat_map(|section| &section.lines).filter_map(|line| line.met);
-        let (met, all) = (verdicts().filter(|met| *met).count(), verdicts().count());
-        let broken = self.sections.iter().filter(|section| section.broken.is_some()).count();
-        writeln!(f, "{met} of {all} targets met, {broken} figures broken")
+        Ok(())
     }
 }
 

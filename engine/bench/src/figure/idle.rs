@@ -44,7 +44,7 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
     deploy(bench, &daemon, webhooks).await?;
     daemon.terminate().await;
     let before = Instant::now();
-    fill(&daemon.data(), runs).await.context("the store cannot be filled")?;
+    fill(&daemon.data(), daemon.database(), runs).await.context("the store cannot be filled")?;
     eprintln!("  stored {runs} runs in {:.1} s", before.elapsed().as_secs_f64());
     daemon.restart().await;
     let idle = watch(bench, &mut daemon).await?;
@@ -123,11 +123,11 @@ impl IdSource for UuidV7 {
     }
 }
 
-/// Stores copies of the runs that are there, stages and all, until there are `runs`.
-async fn fill(data: &Path, runs: usize) -> Result<()> {
+/// Stores copies of the runs that are there, stages and all, until there are `runs`; in SQLite in the data folder when no database is named.
+async fn fill(data: &Path, database: Option<String>, runs: usize) -> Result<()> {
     let ids: Arc<dyn IdSource> = Arc::new(UuidV7);
     let key = SecretKey::load_or_create(&data.join("key"))?;
-    let url = format!("sqlite://{}", data.join("hookwright.db").display());
+    let url = database.unwrap_or_else(|| format!("sqlite://{}", data.join("hookwright.db").display()));
     let clock = Arc::new(SystemClock(Instant::now()));
     let store = Store::open(StoreOptions { url, clock, ids: ids.clone(), key, failpoint: None }).await?;
     let mut models = Vec::new();

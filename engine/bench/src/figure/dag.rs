@@ -48,7 +48,7 @@ fn spec(webhook: &str, stages: usize, width: usize, salt: usize) -> String {
 
 /// Runs `stages` stages in columns `width` wide, [`ROUNDS`] times after a small one that warms up.
 pub(crate) async fn run(bench: &Bench, (stages, width): (usize, usize), sandbox: bool) -> Result<Cost> {
-    let sandbox = if sandbox { "true" } else { "false" };
+    let sandbox = if sandbox { "required" } else { "off" };
     let daemon = bench.daemon(&[("HOOKWRIGHT_SANDBOX", sandbox), ("HOOKWRIGHT_EXECUTORS", EXECUTORS)]).await;
     let copy = WorkingCopy::new();
     copy.write("webhook.yaml", &spec("dag", width, width, 0)).commit("Warm up");

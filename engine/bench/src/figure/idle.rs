@@ -40,7 +40,7 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
     let floor = watch(bench, &mut empty).await?;
     drop(empty);
 
-    let mut daemon = bench.daemon(&[("HOOKWRIGHT_SANDBOX", "false")]).await;
+    let mut daemon = bench.daemon(&[("HOOKWRIGHT_SANDBOX", "off")]).await;
     deploy(bench, &daemon, webhooks).await?;
     daemon.terminate().await;
     let before = Instant::now();

@@ -53,7 +53,7 @@ impl Way {
 }
 
 pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> {
-    let daemon = bench.daemon(&[("HOOKWRIGHT_SANDBOX", "false")]).await;
+    let daemon = bench.daemon(&[("HOOKWRIGHT_SANDBOX", "off")]).await;
     let copy = WorkingCopy::new();
     copy.write("webhook.yaml", &spec(&bench.own.display().to_string())).commit("Begin");
     copy.push(&daemon, NAME);

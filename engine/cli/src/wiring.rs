@@ -80,7 +80,7 @@ impl Engine {
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
 
         let sandbox = sandbox(configuration.sandbox)?;
-        let source = Arc::new(GitSource::new(GitSourceOptions { directory: data.clone() })?);
+        let source = Arc::new(GitSource::new(GitSourceOptions::new(data))?);
         let registry = Arc::new(Registry::open(data.join("registry"))?);
         let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
             directory: data.join("jobs"),
@@ -191,6 +191,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
     Settings {
         executors: if configuration.executors == 0 { cores } else { configuration.executors },
         poll_interval: configuration.git.poll_interval,
+        quiet_interval: configuration.git.quiet_interval,
         drain: configuration.gateway.drain,
         isolation: if configuration.sandbox == Sandbox::Off { Isolation::None } else { Isolation::Sandbox },
         limits: stage_limits(configuration),

@@ -4,6 +4,7 @@ mod architecture;
 mod crash;
 mod faults;
 mod gateway;
+mod git;
 mod local;
 mod main_line;
 mod presets;

@@ -5,6 +5,7 @@ mod architecture;
 mod crash;
 mod faults;
 mod gateway;
+mod git;
 mod handlers;
 mod hostile_stages;
 mod local;

@@ -245,10 +245,46 @@ pub(crate) enum Repo {
         name: String,
         /// https://…, ssh://… or file:///…
         url: Option<String>,
+        #[command(flatten)]
+        credential: Credential,
     },
+    /// What a watched remote is read with.
+    #[command(subcommand)]
+    Credential(RepoCredential),
     /// Forget one.
     Remove {
         /// Its name.
+        name: String,
+    },
+}
+
+/// What a remote is read with. It is never an argument, which every process of the machine can read.
+#[derive(Args)]
+pub(crate) struct Credential {
+    /// Whose token or password it is; forges take any name with a token.
+    #[arg(long, requires = "credential_stdin")]
+    pub(crate) username: Option<String>,
+    /// Read a token or password for https from standard input.
+    #[arg(long)]
+    pub(crate) credential_stdin: bool,
+    /// A private key for ssh, without passphrase; the daemon keeps a copy, encrypted.
+    #[arg(long, value_name = "FILE", conflicts_with = "credential_stdin")]
+    pub(crate) ssh_key: Option<PathBuf>,
+}
+
+/// What is done with credentials of remotes.
+#[derive(Subcommand)]
+pub(crate) enum RepoCredential {
+    /// Give a remote another one; it is tried out first.
+    Set {
+        /// The repository's name.
+        name: String,
+        #[command(flatten)]
+        credential: Credential,
+    },
+    /// Remove it.
+    Remove {
+        /// The repository's name.
         name: String,
     },
 }

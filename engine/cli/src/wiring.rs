@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
 use hookwright_core::port::{Isolation, Limits, PushSink, Runtime};
@@ -31,6 +31,10 @@ use crate::system::{SystemClock, UuidV7};
 
 /// How long a handler may take to end when the demo does.
 const HANDLER_GRACE: Duration = Duration::from_secs(5);
+
+/// How often, and how far apart, the lock of the data folder is asked for.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The engine with its adapters, without listeners.
 pub(crate) struct Engine {
@@ -65,7 +69,7 @@ impl Engine {
     pub(crate) async fn start(configuration: &Configuration, deploys: bool) -> Result<Self> {
         let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
         std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder `{}`", data.display()))?;
-        let lock = lock_folder(data)?;
+        let lock = lock_folder(data).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let ids: Arc<dyn IdSource> = Arc::new(UuidV7);
         let key = SecretKey::load_or_create(&data.join("key")).context("cannot open the key that secrets are encrypted with")?;
@@ -81,7 +85,7 @@ impl Engine {
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
 
         let sandbox = sandbox(configuration.sandbox)?;
-        let source = Arc::new(GitSource::new(GitSourceOptions { directory: data.clone() })?);
+        let source = Arc::new(GitSource::new(GitSourceOptions::new(data))?);
         let registry = Arc::new(Registry::open(data.join("registry"))?);
         let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
             directory: data.join("jobs"),
@@ -201,6 +205,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
     Settings {
         executors: if configuration.executors == 0 { cores } else { configuration.executors },
         poll_interval: configuration.git.poll_interval,
+        quiet_interval: configuration.git.quiet_interval,
         drain: configuration.gateway.drain,
         isolation: if configuration.sandbox == Sandbox::Off { Isolation::None } else { Isolation::Sandbox },
         limits: stage_limits(configuration),
@@ -277,12 +282,19 @@ async fn admin_token(store: &Store, data: &Path) -> Result<String> {
     Ok(token)
 }
 
-/// Keeps a second daemon off the folder, whatever database it is given. A daemon that ends lets go within moments.
-fn lock_folder(data: &Path) -> Result<Flock<File>> {
+/// Keeps a second daemon off the folder, whatever database it is given. One that was just killed may leave the lock for moments with a
+/// process that it was about to start.
+async fn lock_folder(data: &Path) -> Result<Flock<File>> {
     let path = data.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| anyhow!("another daemon already works on `{}`; stop it first, or give this one another --data folder", data.display()))
+    let mut file = File::create(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((same, _)) => file = same,
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    bail!("another daemon already works on `{}`; stop it first, or give this one another --data folder", data.display())
 }
 
 /// Writes a file that only its owner can read; aside and renamed, so that nobody reads half of it.

@@ -48,8 +48,10 @@ pub struct Settings {
     pub data: PathBuf,
     /// How many jobs run at the same time.
     pub executors: usize,
-    /// How often a watched remote's refs are read; a quiet one is read up to eight times less often.
+    /// How often a watched remote's refs are read.
     pub poll_interval: Duration,
+    /// How rarely one is read at last that has not changed, or has failed, for long.
+    pub quiet_interval: Duration,
     /// How often the refs of hosted repositories are compared although no push was announced: the safety net.
     pub safety_interval: Duration,
     /// How often a loop looks although nobody woke it: what a lost wake-up costs.
@@ -87,6 +89,7 @@ impl Settings {
             data: data.into(),
             executors: 2,
             poll_interval: Duration::from_secs(30),
+            quiet_interval: Duration::from_secs(4 * 60),
             safety_interval: Duration::from_secs(300),
             tick: Duration::from_secs(5),
             stop_grace: Duration::from_secs(10),

@@ -30,7 +30,7 @@ pub use log::{LogChunk, LogCursor, LogLine, LogStream};
 pub use name::{ConfigName, EnvironmentName, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName};
 pub use promotion::{Approval, Decision, GateVerdict, Hold, Origin, Promotion};
 pub use release::{Release, ReleaseId};
-pub use repository::{CommitInfo, Repository, RepositoryKind, Revision, RevisionEvent};
+pub use repository::{CommitInfo, RemoteCredential, Repository, RepositoryKind, Revision, RevisionEvent};
 pub use run::{Artifact, ArtifactKind, Run, RunReason, StageRun};
 pub use secret::SecretValue;
 pub use time::{Clock, Timestamp};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CommitSha, RefName, RepositoryId, RepositoryName, RevisionId, Timestamp};
+use crate::{CommitSha, RefName, RepositoryId, RepositoryName, RevisionId, SecretValue, Timestamp};
 
 /// Where a repository's truth is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,30 @@ pub enum RepositoryKind {
         /// `https://`, `ssh://` or `file://`, without credentials.
         url: String,
     },
+}
+
+/// What a watched remote is read with. It is never shown and never serialised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteCredential {
+    /// For `https`.
+    Password {
+        /// The user name; forges take any with a token.
+        username: String,
+        /// The password or token.
+        password: SecretValue,
+    },
+    /// For `ssh`: a private key without passphrase, as `ssh-keygen` writes it.
+    SshKey(SecretValue),
+}
+
+impl RemoteCredential {
+    /// What may be shown of it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Password { .. } => "password",
+            Self::SshKey(_) => "ssh_key",
+        }
+    }
 }
 
 /// A repository we host or watch.

@@ -1,6 +1,7 @@
 //! `/git/<name>.git/…`: git over smart HTTP. Any user name, a daemon token as password; the first push creates the repository.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,11 +11,15 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hookwright_core::port::{GitByteStream, GitHost, GitRequest, PushSink};
-use hookwright_core::{Action, Actor, Blame, PortError, RepositoryKind, RepositoryName, WebhookName};
+use hookwright_core::{Action, Actor, Blame, PortError, Repository, RepositoryKind, RepositoryName, WebhookName};
 use hookwright_store::Store;
 use http::{HeaderMap, StatusCode, header};
+use tokio::sync::{Mutex, oneshot};
 
 use crate::{Problem, token_holder};
+
+/// How long the answer to a push waits for the engine to take it in.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// What the git routes work with.
 #[derive(Clone)]
@@ -22,7 +27,18 @@ pub(crate) struct GitState {
     pub(crate) host: Arc<dyn GitHost>,
     pub(crate) pushed: Arc<dyn PushSink>,
     pub(crate) store: Store,
+    /// Held while a repository is recorded or forgotten after a push.
+    pub(crate) registering: Arc<Mutex<()>>,
 }
+
+/// A push that is being taken.
+struct Push {
+    name: RepositoryName,
+    user: String,
+    is_new: bool,
+}
+
+type Answer = (u16, Vec<(String, String)>, GitByteStream);
 
 pub(crate) fn routes(state: GitState) -> Router {
     Router::new()
@@ -37,6 +53,13 @@ async fn serve(State(state): State<GitState>, Path(repository): Path<String>, re
     state.serve(&repository, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
+/// Whether the engine knows a repository already.
+enum Known {
+    Yes,
+    /// It becomes one by this push, if anything arrives.
+    NotYet,
+}
+
 impl GitState {
     async fn serve(&self, repository: &str, request: Request) -> Result<Response, Problem> {
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "an address is /git/<name>.git, the name a DNS label");
@@ -44,9 +67,9 @@ impl GitState {
         let actor = token_holder(&self.store, request.headers()).await?;
         let service_path = request.uri().path().rsplit_once(".git/").map(|(_, path)| path.to_owned()).ok_or_else(unknown)?;
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let pushes = service_path == "git-receive-pack" || query.contains("service=git-receive-pack");
-        self.check(&actor, &name, pushes).await?;
-        let announces = service_path == "git-receive-pack";
+        let delivers = service_path == "git-receive-pack";
+        let pushes = delivers || query.contains("service=git-receive-pack");
+        let known = self.check(&actor, &name, pushes).await?;
         let user = actor.user.clone();
         let (parts, body) = request.into_parts();
         let header = |name: &str| header_text(&parts.headers, name);
@@ -61,19 +84,27 @@ impl GitState {
             user: user.clone(),
             body: Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other))),
         };
-        let answer = self.host.serve(request).await.map_err(|error| problem(&error))?;
-        let mut response = Response::builder().status(answer.status);
-        for (name, value) in answer.headers {
+        let answer = if delivers {
+            // A task of its own: a client that goes away takes neither the push nor the word of it with it.
+            let (state, push) = (self.clone(), Push { name, user, is_new: matches!(known, Known::NotYet) });
+            let served = tokio::spawn(async move { state.take(push, request).await }).await;
+            served.unwrap_or_else(|_| Err(Problem::new(StatusCode::BAD_GATEWAY, "the push could not be taken; push again")))?
+        } else {
+            let answer = self.host.serve(request).await.map_err(|error| problem(&error))?;
+            (answer.status, answer.headers, answer.body)
+        };
+        let (status, headers, body) = answer;
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
             response = response.header(name, value);
         }
-        let body = if announces { self.announced(answer.body, name, user) } else { answer.body };
         response
             .body(Body::from_stream(body))
             .map_err(|_| Problem::new(StatusCode::BAD_GATEWAY, "git gave an answer that cannot be passed on"))
     }
 
-    /// Rights, and the creation of a repository by the first push of somebody who may.
-    async fn check(&self, actor: &Actor, name: &RepositoryName, pushes: bool) -> Result<(), Problem> {
+    /// Rights, and whether the repository is there or may come to be.
+    async fn check(&self, actor: &Actor, name: &RepositoryName, pushes: bool) -> Result<Known, Problem> {
         let webhook = WebhookName::new(name.as_str()).ok();
         let action = if pushes { Action::Develop } else { Action::Read };
         if !actor.may(action, webhook.as_ref(), None) {
@@ -82,27 +113,87 @@ impl GitState {
             return Err(Problem::new(StatusCode::FORBIDDEN, text));
         }
         let known = self.store.repository_fetch_by_name(name).await.map_err(|error| database(&error))?;
-        match known.map(|repository| repository.kind) {
-            Some(RepositoryKind::Hosted) => {}
-            Some(RepositoryKind::Remote { .. }) => {
-                return Err(Problem::new(StatusCode::CONFLICT, format!("`{name}` is watched elsewhere; push there")));
+        match known {
+            Some(Repository { kind: RepositoryKind::Remote { .. }, .. }) => {
+                Err(Problem::new(StatusCode::CONFLICT, format!("`{name}` is watched elsewhere; push there")))
             }
-            None if pushes => {
-                self.store.repository_create(name, &RepositoryKind::Hosted).await.map_err(|error| database(&error))?;
+            Some(Repository { default_branch: Some(_), .. }) if !self.host.exists(name).await.map_err(|error| problem(&error))? => {
+                tracing::error!(repository = %name, "the folder of the repository `{name}` is gone");
+                let text = format!("the repository `{name}` is gone from the daemon's disk; restore it, or remove it and push it anew");
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, text))
             }
-            None => return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no repository `{name}`; the first push creates it"))),
+            Some(_) => Ok(Known::Yes),
+            None if pushes => Ok(Known::NotYet),
+            None => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no repository `{name}`; the first push creates it"))),
         }
-        self.host.create(name).await.map_err(|error| problem(&error))
     }
 
-    /// Tells the engine once the answer's body has ended: then refs are final.
-    fn announced(&self, body: GitByteStream, name: RepositoryName, user: String) -> GitByteStream {
-        let pushed = self.pushed.clone();
+    /// Takes a push. The repository is known before the first ref of it moves, so that a crash loses no push; one into which
+    /// nothing came is forgotten again. The body ends once the engine was told.
+    async fn take(&self, push: Push, request: GitRequest) -> Result<Answer, Problem> {
+        if push.is_new {
+            self.store.repository_create(&push.name, &RepositoryKind::Hosted).await.map_err(|error| database(&error))?;
+        }
+        let answer = match self.host.serve(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.tell(&push).await;
+                return Err(problem(&error));
+            }
+        };
+        let (told_sender, told) = oneshot::channel::<()>();
+        let state = self.clone();
+        tokio::spawn(async move {
+            answer.ended.await;
+            state.tell(&push).await;
+            // A client that has gone does not wait for it.
+            let _ = told_sender.send(());
+        });
         let end = futures_util::stream::once(async move {
-            pushed.pushed(&name, &user).await;
+            // The runs are there when `git push` returns, unless that takes long; they come in any case.
+            let _ = tokio::time::timeout(TOLD, told).await;
             Ok(Bytes::new())
         });
-        Box::pin(body.chain(end))
+        Ok((answer.status, answer.headers, Box::pin(answer.body.chain(end))))
+    }
+
+    /// After a push: refs are final.
+    async fn tell(&self, push: &Push) {
+        {
+            // Whether a repository is there is decided by one push at a time.
+            let _one_at_a_time = self.registering.lock().await;
+            if push.is_new && self.forget_if_empty(&push.name).await {
+                return;
+            }
+            if let Err(error) = self.store.repository_create(&push.name, &RepositoryKind::Hosted).await {
+                tracing::error!(%error, repository = %push.name, "a pushed repository could not be recorded");
+                return;
+            }
+        }
+        self.pushed.pushed(&push.name, &push.user).await;
+    }
+
+    async fn forget_if_empty(&self, name: &RepositoryName) -> bool {
+        match self.host.remove_if_empty(name).await {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                tracing::warn!(%error, repository = %name, "an empty repository stays");
+                return false;
+            }
+        }
+        let forgotten = async {
+            if let Some(repository) = self.store.repository_fetch_by_name(name).await? {
+                let mut tx = self.store.begin().await?;
+                tx.repository_delete(&repository.id).await?;
+                tx.commit("repository.deleted").await?;
+            }
+            Ok::<(), hookwright_store::Error>(())
+        };
+        if let Err(error) = forgotten.await {
+            tracing::warn!(%error, repository = %name, "an empty repository stays listed");
+        }
+        true
     }
 }
 

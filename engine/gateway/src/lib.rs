@@ -67,6 +67,6 @@ impl Gateway {
 
     /// `/git/…`
     pub fn git_router(&self, host: Arc<dyn GitHost>, pushed: Arc<dyn PushSink>) -> Router {
-        git::routes(git::GitState { host, pushed, store: self.options.store.clone() })
+        git::routes(git::GitState { host, pushed, store: self.options.store.clone(), registering: Arc::default() })
     }
 }

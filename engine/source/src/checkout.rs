@@ -1,20 +1,27 @@
-//! Writes selected files of a commit into a folder, byte for byte as they are stored.
+//! Writes selected files of a commit into a folder, byte for byte as they are stored: as streams, on a thread that may block.
 
 use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, ChildStdout};
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use hookwright_core::port::{Selection, TreeEntry, TreeEntryKind};
 use hookwright_core::{CommitSha, PortError};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use crate::command::git;
+use crate::command::{DEADLINE, Git, Group, late};
 use crate::tree;
 
 /// Larger files are refused: they do not belong into a webhook's repository.
 const FILE_LIMIT: u64 = 256 << 20;
+
+/// All files together may be this large: a small repository can name the same content many times.
+const TOTAL_LIMIT: u64 = 4 << 30;
+
+/// A link's target is a path.
+const LINK_LIMIT: u64 = 4096;
 
 /// The leaves of `entries` that a selection takes, each with its path below the selected folder.
 pub(crate) fn select(entries: Vec<TreeEntry>, selection: &Selection) -> Result<Vec<(PathBuf, TreeEntry)>, PortError> {
@@ -44,24 +51,64 @@ fn glob_set(globs: &[String]) -> Result<GlobSet, PortError> {
     set.build().map_err(|error| PortError::failed("the globs are too large together").because(error))
 }
 
+/// Ends the git of a thread that nobody waits for any more; the thread then fails and ends too.
+struct Leash(Arc<Group>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
 /// Writes the selected leaves below `into`.
 pub(crate) async fn write(repository: &Path, commit: &CommitSha, selection: &Selection, into: &Path) -> Result<(), PortError> {
-    let entries = select(tree::list(repository, commit).await?, selection)?;
-    let mut blobs = Blobs::open(repository)?;
-    let links: HashSet<PathBuf> =
-        entries.iter().filter(|(_, entry)| entry.kind == TreeEntryKind::Link).map(|(path, _)| path.clone()).collect();
-    let (linked, plain): (Vec<_>, Vec<_>) = entries.iter().partition(|(path, _)| links.contains(path));
+    let entries = tree::list(repository, commit).await?;
+    let blobs = Blobs::open(repository)?;
+    let leash = Leash(Arc::clone(&blobs.group));
+    let (selection, into) = (selection.clone(), into.to_owned());
+    let work = tokio::task::spawn_blocking(move || lay_out(blobs, &select(entries, &selection)?, &into));
+    let result = match tokio::time::timeout(DEADLINE, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(PortError::errored("the checkout stopped").because(error)),
+        Err(_) => Err(late("write the files", DEADLINE)),
+    };
+    drop(leash);
+    result
+}
+
+fn lay_out(mut blobs: Blobs, entries: &[(PathBuf, TreeEntry)], into: &Path) -> Result<(), PortError> {
+    let links: HashSet<&Path> =
+        entries.iter().filter(|(_, entry)| entry.kind == TreeEntryKind::Link).map(|(path, _)| path.as_path()).collect();
+    check_sizes(&mut blobs, entries)?;
+    let (linked, plain): (Vec<_>, Vec<_>) = entries.iter().partition(|(path, _)| links.contains(path.as_path()));
     for (path, entry) in plain.into_iter().chain(linked) {
         if path.ancestors().skip(1).any(|parent| links.contains(parent)) {
             return Err(PortError::failed(format!("`{}` would be written through a symbolic link", entry.path)));
         }
-        write_leaf(&mut blobs, path, entry, into).await?;
+        write_leaf(&mut blobs, path, entry, into)?;
     }
     check_links(&links, into)
 }
 
+/// Refuses what is too large before any of it is written.
+fn check_sizes(blobs: &mut Blobs, entries: &[(PathBuf, TreeEntry)]) -> Result<(), PortError> {
+    let mut total = 0_u64;
+    for (_, entry) in entries.iter().filter(|(_, entry)| entry.kind != TreeEntryKind::Submodule) {
+        let size = blobs.size(entry)?;
+        let limit = if entry.kind == TreeEntryKind::Link { LINK_LIMIT } else { FILE_LIMIT };
+        if size > limit {
+            return Err(PortError::failed(format!("`{}` is {size} bytes long; {limit} is the most that is taken", entry.path)));
+        }
+        total = total.saturating_add(size);
+        if total > TOTAL_LIMIT {
+            return Err(PortError::failed(format!("the files are more than {TOTAL_LIMIT} bytes together; that is the most that is taken")));
+        }
+    }
+    Ok(())
+}
+
 /// A link may pass through others, each of which stays inside by itself: what counts is where it ends.
-fn check_links(links: &HashSet<PathBuf>, into: &Path) -> Result<(), PortError> {
+fn check_links(links: &HashSet<&Path>, into: &Path) -> Result<(), PortError> {
     let root = into.canonicalize().map_err(|error| PortError::errored("cannot find the workspace").because(error))?;
     for link in links {
         let target = std::fs::read_link(into.join(link)).unwrap_or_default();
@@ -80,66 +127,98 @@ fn check_links(links: &HashSet<PathBuf>, into: &Path) -> Result<(), PortError> {
     Ok(())
 }
 
-async fn write_leaf(blobs: &mut Blobs, path: &Path, entry: &TreeEntry, into: &Path) -> Result<(), PortError> {
-    if entry.kind == TreeEntryKind::Submodule {
-        return Ok(());
-    }
-    let content = blobs.read(&entry.object, FILE_LIMIT).await?;
+fn write_leaf(blobs: &mut Blobs, path: &Path, entry: &TreeEntry, into: &Path) -> Result<(), PortError> {
     let place = into.join(path);
-    let failed = |error: std::io::Error| PortError::errored(format!("cannot write `{}`", path.display())).because(error);
+    let failed = |error: std::io::Error| {
+        let why = if error.kind() == std::io::ErrorKind::StorageFull { ": the disk is full" } else { "" };
+        PortError::errored(format!("cannot write `{}`{why}", path.display())).because(error)
+    };
+    if entry.kind == TreeEntryKind::Submodule {
+        // Its place is there, as after a clone; what belongs into it is not ours to fetch.
+        return std::fs::create_dir_all(place).map_err(failed);
+    }
     if let Some(parent) = place.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
     if entry.kind == TreeEntryKind::Link {
-        let target = String::from_utf8(content).map_err(|_| PortError::failed(format!("the link `{}` is not UTF-8", entry.path)))?;
+        let mut target = Vec::new();
+        blobs.copy(entry, &mut target, failed)?;
+        let target = String::from_utf8(target).map_err(|_| PortError::failed(format!("the link `{}` is not UTF-8", entry.path)))?;
         if !tree::link_stays_inside(path, &target) {
+            let target = target.escape_debug();
             return Err(PortError::failed(format!("the link `{}` leads out of the repository to `{target}`; remove it", entry.path)));
         }
         return symlink(target, &place).map_err(failed);
     }
     let mode = if entry.kind == TreeEntryKind::Executable { 0o755 } else { 0o644 };
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(&place).map_err(failed)?;
-    std::io::Write::write_all(&mut file, &content).map_err(failed)
+    blobs.copy(entry, &mut file, failed)
 }
 
-/// One `git cat-file --batch` for many blobs.
-pub(crate) struct Blobs {
-    _child: tokio::process::Child,
-    questions: tokio::process::ChildStdin,
-    answers: BufReader<tokio::process::ChildStdout>,
+/// One `git cat-file --batch-command` for many blobs.
+struct Blobs {
+    child: Child,
+    group: Arc<Group>,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
 }
 
 impl Blobs {
-    pub(crate) fn open(repository: &Path) -> Result<Self, PortError> {
-        let mut command = git(repository);
-        command.args(["cat-file", "--batch"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let started = command.spawn().map_err(|error| PortError::errored("git cannot be started").because(error));
-        let mut child = started?;
+    fn open(repository: &Path) -> Result<Self, PortError> {
+        let (mut child, group) = Git::at(repository).args(["cat-file", "--batch-command"]).start_blocking("read files")?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(questions), Some(answers)) => Ok(Self { _child: child, questions, answers: BufReader::new(answers) }),
+            (Some(questions), Some(answers)) => Ok(Self { child, group, questions, answers: BufReader::with_capacity(64 << 10, answers) }),
             _ => Err(PortError::errored("git was started without pipes")),
         }
     }
 
-    /// The content of an object.
-    pub(crate) async fn read(&mut self, object: &str, limit: u64) -> Result<Vec<u8>, PortError> {
-        let broken = |error: std::io::Error| PortError::errored("git stopped answering while files were read").because(error);
-        self.questions.write_all(format!("{object}\n").as_bytes()).await.map_err(broken)?;
-        let mut header = String::new();
-        self.answers.read_line(&mut header).await.map_err(broken)?;
-        let size: u64 = header
-            .trim_end()
-            .rsplit(' ')
-            .next()
-            .and_then(|size| size.parse().ok())
-            .ok_or_else(|| PortError::failed(format!("the object {object} is missing from the repository; push again")))?;
-        if size > limit {
-            return Err(PortError::failed(format!("a file is {size} bytes long; {limit} is the most that is taken")));
+    /// How large the content of a leaf is, in bytes.
+    fn size(&mut self, entry: &TreeEntry) -> Result<u64, PortError> {
+        self.ask("info", entry)
+    }
+
+    /// Copies the content of a leaf; `failed` says what cannot be written.
+    fn copy(&mut self, entry: &TreeEntry, into: &mut dyn Write, failed: impl Fn(std::io::Error) -> PortError) -> Result<(), PortError> {
+        let mut left = self.ask("contents", entry)?;
+        while left > 0 {
+            let part = self.answers.fill_buf().map_err(broken)?;
+            if part.is_empty() {
+                return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
+            }
+            let length = part.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            into.write_all(&part[..length]).map_err(&failed)?;
+            self.answers.consume(length);
+            left -= length as u64;
         }
-        let mut content = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-        self.answers.read_exact(&mut content).await.map_err(broken)?;
-        self.answers.read_u8().await.map_err(broken)?;
-        Ok(content)
+        self.answers.read_exact(&mut [0]).map_err(broken)
+    }
+
+    /// Puts a question about a leaf and reads the first line of the answer, which ends with the size.
+    fn ask(&mut self, question: &str, entry: &TreeEntry) -> Result<u64, PortError> {
+        self.questions.write_all(format!("{question} {}\n", entry.object).as_bytes()).map_err(broken)?;
+        let mut header = String::new();
+        (&mut self.answers).take(256).read_line(&mut header).map_err(broken)?;
+        if header.is_empty() {
+            return Err(broken(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut words = header.trim_end().split(' ').skip(1);
+        match (words.next(), words.next().map(str::parse)) {
+            (Some("blob"), Some(Ok(size))) => Ok(size),
+            _ => Err(PortError::errored(format!("the content of `{}` is missing from the repository", entry.path))),
+        }
+    }
+}
+
+fn broken(error: std::io::Error) -> PortError {
+    PortError::errored("git stopped answering while files were read").because(error)
+}
+
+impl Drop for Blobs {
+    fn drop(&mut self) {
+        self.group.kill();
+        self.group.is_over();
+        // It was killed: whatever the answer, it is over.
+        let _ = self.child.wait();
     }
 }
 
@@ -155,7 +234,7 @@ mod tests {
         std::fs::write(outside.path().join("secret"), "x").expect("a file");
         symlink("../../..", root.join("a/b/c/up")).expect("a link");
         symlink("a/b/c/up/../secret", root.join("leak")).expect("a link");
-        let links = HashSet::from([PathBuf::from("a/b/c/up"), PathBuf::from("leak")]);
+        let links = HashSet::from([Path::new("a/b/c/up"), Path::new("leak")]);
         assert!(check_links(&links, &root).is_err());
     }
 
@@ -164,6 +243,6 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         std::fs::write(root.path().join("file"), "x").expect("a file");
         symlink("file", root.path().join("link")).expect("a link");
-        assert!(check_links(&HashSet::from([PathBuf::from("link")]), root.path()).is_ok());
+        assert!(check_links(&HashSet::from([Path::new("link")]), root.path()).is_ok());
     }
 }

@@ -12,6 +12,7 @@ mod migrate;
 mod pool;
 mod promotion;
 mod release;
+mod remote_credential;
 mod repository;
 mod revision;
 mod run;

@@ -27,7 +27,7 @@ const ACQUIRE: Duration = Duration::from_secs(30);
 /// The number of our advisory lock in a PostgreSQL database: the ASCII codes of `hookwrig`.
 const ADVISORY_LOCK: i64 = i64::from_be_bytes(*b"hookwrig");
 
-/// How often, and how far apart, the advisory lock is asked for.
+/// How often, and how far apart, the lock of a database is asked for.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -104,7 +104,7 @@ impl Store {
     /// Opens the database as it is.
     pub(crate) async fn connect(options: StoreOptions) -> Result<Self> {
         let (pool, lock) = if let Some(path) = options.url.strip_prefix("sqlite://") {
-            let lock = lock_file(Path::new(path))?;
+            let lock = lock_file(Path::new(path)).await?;
             (open_sqlite(path).await?, Lock::File { _held: lock })
         } else {
             let lock = lock_session(&options.url).await?;
@@ -252,11 +252,20 @@ impl Refusals {
     }
 }
 
-fn lock_file(database: &Path) -> Result<nix::fcntl::Flock<File>> {
+/// The lock beside a SQLite database. A daemon that was just killed may leave it for moments with a process that it was about to start.
+async fn lock_file(database: &Path) -> Result<nix::fcntl::Flock<File>> {
     let path = database.with_extension("lock");
     let place = || database.display().to_string();
-    let file = File::create(&path).map_err(|error| Error::Open { message: format!("`{}` cannot be created: {error}", path.display()) })?;
-    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).map_err(|_| Error::InUse { place: place() })
+    let mut file =
+        File::create(&path).map_err(|error| Error::Open { message: format!("`{}` cannot be created: {error}", path.display()) })?;
+    for _ in 0..LOCK_TRIES {
+        match nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((same, _)) => file = same,
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Err(Error::InUse { place: place() })
 }
 
 async fn open_sqlite(path: &str) -> Result<Pool> {

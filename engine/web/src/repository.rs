@@ -1,9 +1,12 @@
-//! `/repositories`: what is hosted and watched.
+//! `/repositories`: what is hosted and watched. A credential can be set and removed; it is never shown, only its kind.
+
+use std::fmt;
 
 use axum::Json;
 use axum::extract::State;
-use hookwright_core::{Action, Repository, RepositoryId, RepositoryKind, RepositoryName, Timestamp, WebhookName};
-use hookwright_store::NewAudit;
+use hookwright_core::{
+    Action, RemoteCredential, Repository, RepositoryId, RepositoryKind, RepositoryName, SecretValue, Timestamp, WebhookName,
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,8 +18,18 @@ use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
 use crate::page::{Filling, Limit, Page};
 
+/// Who a token belongs to when nobody says; forges take any name with a token.
+const USERNAME: &str = "git";
+
+/// Longest user name, and longest password or key, in bytes.
+const USERNAME_LIMIT: usize = 256;
+const VALUE_LIMIT: usize = 64 << 10;
+
 pub(crate) fn routes() -> OpenApiRouter<WebState> {
-    OpenApiRouter::new().routes(routes!(repository_list, repository_add)).routes(routes!(repository_remove))
+    OpenApiRouter::new()
+        .routes(routes!(repository_list, repository_add))
+        .routes(routes!(repository_remove))
+        .routes(routes!(repository_credential_set, repository_credential_remove))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -39,6 +52,67 @@ struct NewRepository {
     name: RepositoryName,
     /// `https://`, `ssh://` or, for admins, `file://`; left out for one that is hosted here.
     url: Option<String>,
+    /// What opens it, when it is private.
+    credential: Option<NewCredential>,
+}
+
+/// A password with or without user name, or an ssh key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewCredential {
+    /// Whose password it is; forges take any name with a token.
+    username: Option<String>,
+    /// A password or token.
+    #[schema(value_type = Option<String>)]
+    password: Option<Hidden>,
+    /// A private key without passphrase, as `ssh-keygen` writes it.
+    #[schema(value_type = Option<String>)]
+    ssh_key: Option<Hidden>,
+}
+
+/// A text whose value is in no error.
+struct Hidden(SecretValue);
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Text;
+
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Hidden;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Hidden, E> {
+                Ok(Hidden(SecretValue::new(text)))
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl NewCredential {
+    fn check(self) -> Result<RemoteCredential> {
+        let fits = |value: &SecretValue| (1..=VALUE_LIMIT).contains(&value.expose().len()) && !value.expose().contains('\0');
+        let credential = match self {
+            Self { username, password: Some(Hidden(password)), ssh_key: None } if fits(&password) => {
+                RemoteCredential::Password { username: username.unwrap_or_else(|| USERNAME.to_owned()), password }
+            }
+            Self { username: None, password: None, ssh_key: Some(Hidden(key)) } if fits(&key) => RemoteCredential::SshKey(key),
+            _ => {
+                let text = format!("a credential is `password` with or without `username`, or `ssh_key`, of 1 to {VALUE_LIMIT} bytes");
+                return Err(Problem::invalid(text));
+            }
+        };
+        match &credential {
+            RemoteCredential::Password { username, .. } if username.len() > USERNAME_LIMIT => {
+                Err(Problem::invalid(format!("a user name has at most {USERNAME_LIMIT} bytes")))
+            }
+            _ => Ok(credential),
+        }
+    }
 }
 
 /// A repository that is hosted or watched.
@@ -51,6 +125,8 @@ struct RepositoryView {
     name: RepositoryName,
     /// Where it is watched; `null` when it is hosted here.
     url: Option<String>,
+    /// The kind of its credential: `password` or `ssh_key`; `null` without one.
+    credential: Option<String>,
     /// `null` until something was pushed.
     default_branch: Option<String>,
     /// In milliseconds since 1970.
@@ -63,14 +139,14 @@ struct RepositoryView {
     poll_error: Option<String>,
 }
 
-impl From<Repository> for RepositoryView {
-    fn from(repository: Repository) -> Self {
+impl RepositoryView {
+    fn new(repository: Repository, credential: Option<String>) -> Self {
         let Repository { id, name, kind, default_branch, created_at, polled_at, poll_error } = repository;
         let url = match kind {
             RepositoryKind::Hosted => None,
             RepositoryKind::Remote { url } => Some(url),
         };
-        Self { id, name, url, default_branch, created_at, polled_at, poll_error }
+        Self { id, name, url, credential, default_branch, created_at, polled_at, poll_error }
     }
 }
 
@@ -89,7 +165,11 @@ async fn repository_list(
     while let Some((after, limit)) = page.more() {
         page.add(state.store.repository_page(after.as_ref(), limit).await?, |repository| repository.name.clone(), sees);
     }
-    Ok(Json(page.page(RepositoryView::from)))
+    let kinds = state.store.remote_credential_kinds().await?;
+    Ok(Json(page.page(|repository| {
+        let credential = kinds.get(&repository.id).cloned();
+        RepositoryView::new(repository, credential)
+    })))
 }
 
 /// Hosts or watches a repository. The same one again is no mistake.
@@ -105,23 +185,41 @@ async fn repository_add(
     Body(new): Body<NewRepository>,
 ) -> Result<(StatusCode, Json<RepositoryView>)> {
     let kind = new.url.map_or(RepositoryKind::Hosted, |url| RepositoryKind::Remote { url });
-    let (repository, is_new) = state.control.repository_add(&caller.actor, &new.name, &kind).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(repository.into())))
+    let credential = new.credential.map(NewCredential::check).transpose()?;
+    let (repository, is_new) = state.control.repository_add(&caller.actor, &new.name, &kind, credential.as_ref()).await?;
+    let credential = state.store.remote_credential_kinds().await?.get(&repository.id).cloned();
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(RepositoryView::new(repository, credential))))
 }
 
 /// Forgets a repository. What it deployed stays.
 #[utoipa::path(delete, path = "/repositories/{repository}", tag = "repositories", security(("bearer" = ["admin"])),
     responses((status = 204, description = "It is forgotten.")))]
 async fn repository_remove(State(state): State<WebState>, caller: Caller, Path(name): Path<RepositoryName>) -> Result<StatusCode> {
-    caller.must(Action::Administer)?;
-    let missing = || Problem::not_found(format!("there is no repository `{name}`"));
-    let repository = state.store.repository_fetch_by_name(&name).await?.ok_or_else(missing)?;
-    let mut tx = state.store.begin().await?;
-    if !tx.repository_delete(&repository.id).await? {
-        return Err(missing());
-    }
-    let (user, action) = (caller.actor.user.as_str(), "repository.removed");
-    tx.audit_append(NewAudit { user, action, webhook: None, environment: None, detail: name.as_str() }).await?;
-    tx.commit("repository.deleted").await?;
+    state.control.repository_remove(&caller.actor, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a watched remote another credential. It is tried out first; the one before stays when it does not work.
+#[utoipa::path(put, path = "/repositories/{repository}/credential", tag = "repositories", request_body = NewCredential,
+    security(("bearer" = ["developer"])), responses((status = 204, description = "The repository is read with it from now on.")))]
+async fn repository_credential_set(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(name): Path<RepositoryName>,
+    Body(new): Body<NewCredential>,
+) -> Result<StatusCode> {
+    state.control.repository_credential_set(&caller.actor, &name, &new.check()?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes the credential of a watched remote.
+#[utoipa::path(delete, path = "/repositories/{repository}/credential", tag = "repositories", security(("bearer" = ["developer"])),
+    responses((status = 204, description = "It is removed.")))]
+async fn repository_credential_remove(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(name): Path<RepositoryName>,
+) -> Result<StatusCode> {
+    state.control.repository_credential_remove(&caller.actor, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

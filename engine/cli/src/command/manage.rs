@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::arguments::{Decide, Place, Repo, Secret, Token};
+use crate::arguments::{Credential, Decide, Place, Repo, RepoCredential, Secret, Token};
 use crate::client::Client;
 use crate::output::{self, instant, text};
 
@@ -78,19 +78,60 @@ pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> 
     }
 }
 
+/// The credential that standard input or a file holds, as the API takes it.
+fn read_credential(credential: Credential) -> Result<Option<Value>> {
+    if let Some(path) = credential.ssh_key {
+        let key = std::fs::read_to_string(&path).with_context(|| format!("cannot read the key `{}`", path.display()))?;
+        return Ok(Some(json!({ "ssh_key": key })));
+    }
+    if !credential.credential_stdin {
+        return Ok(None);
+    }
+    let mut password = String::new();
+    std::io::stdin().read_to_string(&mut password).context("cannot read the credential from standard input")?;
+    let password = password.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        bail!("the credential is empty; pipe it in: hookwright repo … --credential-stdin < token.txt");
+    }
+    Ok(Some(match credential.username {
+        Some(username) => json!({ "username": username, "password": password }),
+        None => json!({ "password": password }),
+    }))
+}
+
 /// Repositories.
 pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
     match repo {
         Repo::List { json } => {
-            let columns = [("NAME", "name"), ("WATCHED AT", "url"), ("DEFAULT BRANCH", "default_branch"), ("LAST ERROR", "poll_error")];
+            let columns = [
+                ("NAME", "name"),
+                ("WATCHED AT", "url"),
+                ("WITH", "credential"),
+                ("DEFAULT BRANCH", "default_branch"),
+                ("LAST ERROR", "poll_error"),
+            ];
             Ok(show(&client.get("/repositories").await?, json.json, &columns))
         }
-        Repo::Add { name, url } => {
-            let added = client.post("/repositories", &json!({ "name": name, "url": url })).await?;
+        Repo::Add { name, url, credential } => {
+            let credential = read_credential(credential)?;
+            let added = client.post("/repositories", &json!({ "name": name, "url": url, "credential": credential })).await?;
             match added["url"].as_str() {
                 Some(url) => println!("{name} is watched at {}", output::plain(url)),
                 None => println!("push to {}/git/{name}.git", client.server),
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Repo::Credential(RepoCredential::Set { name, credential }) => {
+            let Some(credential) = read_credential(credential)? else {
+                bail!("say which: `--credential-stdin` for a token or password, `--ssh-key FILE` for a key");
+            };
+            client.send(Method::PUT, &format!("/repositories/{name}/credential"), Some(&credential)).await?;
+            println!("{name} is read with the new credential");
+            Ok(ExitCode::SUCCESS)
+        }
+        Repo::Credential(RepoCredential::Remove { name }) => {
+            client.send(Method::DELETE, &format!("/repositories/{name}/credential"), None).await?;
+            println!("{name} is read without a credential");
             Ok(ExitCode::SUCCESS)
         }
         Repo::Remove { name } => {

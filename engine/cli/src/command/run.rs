@@ -93,7 +93,7 @@ impl LocalRun<'_> {
         if store.repository_fetch_by_name(&name).await?.is_none() {
             let url = url::Url::from_file_path(&snapshot.repository)
                 .map_err(|()| anyhow!("the folder's path cannot be written as an address"))?;
-            control.repository_add(&me, &name, &RepositoryKind::Remote { url: url.to_string() }).await?;
+            control.repository_add(&me, &name, &RepositoryKind::Remote { url: url.to_string() }, None).await?;
         }
         control.repository_changed(&name, Some(&me.user)).await?;
         let id = match newest(store, &self.webhook, &commit).await? {

@@ -95,6 +95,8 @@ pub(crate) struct MetricsConfiguration {
 pub(crate) struct GitConfiguration {
     #[serde(deserialize_with = "duration")]
     pub(crate) poll_interval: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) quiet_interval: Duration,
 }
 
 /// How long things are kept.

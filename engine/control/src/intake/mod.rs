@@ -2,6 +2,7 @@
 //! Invariant: tips, revisions and runs of one look are written in one transaction, so that the same push delivered twice is one run.
 
 mod poll;
+mod repository;
 mod survey;
 
 use std::collections::{HashMap, HashSet};
@@ -9,14 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hookwright_core::port::{Location, Notifier, Tip, Topic};
 use hookwright_core::{
-    Action, Actor, RefName, Repository, RepositoryId, RepositoryKind, RepositoryName, Revision, RevisionEvent, RevisionId, RunId,
-    RunReason, WebhookName,
+    Actor, RefName, Repository, RepositoryId, RepositoryKind, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
 };
 use hookwright_store::{NewAudit, Tx, WebhookSpec};
 use tracing::info;
 
 use crate::run::{NewRun, create_in, location};
-use crate::{Control, Deps, Error, Result};
+use crate::{Deps, Error, Result};
 
 pub(crate) use poll::run;
 use survey::{Found, Survey, survey};
@@ -25,69 +25,35 @@ use survey::{Found, Survey, survey};
 #[derive(Clone, Default)]
 pub(crate) struct Looks {
     locks: Arc<Mutex<HashMap<RepositoryId, Arc<tokio::sync::Mutex<()>>>>>,
+    /// Repositories that the poll looks at next, whatever their interval.
+    hurried: Arc<Mutex<HashSet<RepositoryId>>>,
 }
 
 impl Looks {
+    /// Has the poll look at a repository soon: a look that was asked for could not be taken.
+    pub(crate) fn hurry(&self, repository: RepositoryId) {
+        self.hurried.lock().unwrap_or_else(PoisonError::into_inner).insert(repository);
+    }
+
+    fn take_hurried(&self) -> HashSet<RepositoryId> {
+        std::mem::take(&mut *self.hurried.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn of(&self, repository: RepositoryId) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(locks.entry(repository).or_default())
     }
 }
 
-impl Control {
-    /// Adds a repository; whether it is new: the same one again is no mistake. A remote's refs are read first: an address that is refused or does not answer is never stored.
-    ///
-    /// # Errors
-    /// `Forbidden`, `Conflict` when the name is taken, `Invalid` when the address is refused or cannot be read.
-    pub async fn repository_add(&self, actor: &Actor, name: &RepositoryName, kind: &RepositoryKind) -> Result<(Repository, bool)> {
-        check_rights(actor, kind)?;
-        let deps = self.deps();
-        if let RepositoryKind::Remote { url } = kind {
-            let id = RepositoryId::new(deps.ids.as_ref());
-            let place = Location { id, name: name.clone(), url: Some(url.clone()), credential: None };
-            deps.revisions.tips(&place).await?;
-        }
-        let mut tx = deps.store.begin().await?;
-        let (repository, is_new) = tx.repository_create(name, kind).await.map_err(|error| match error {
-            hookwright_store::Error::Taken { message } => Error::Conflict(message),
-            error => error.into(),
-        })?;
-        if is_new {
-            let entry = NewAudit { user: &actor.user, action: "repository.added", webhook: None, environment: None, detail: name.as_str() };
-            tx.audit_append(entry).await?;
-        }
-        tx.commit("repository.created").await?;
-        deps.wakes.wake(Topic::Intake);
-        Ok((repository, is_new))
-    }
-
-    /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created.
-    ///
-    /// # Errors
-    /// `NotFound`, `Invalid` when the repository cannot be read through its owner's fault.
-    pub async fn repository_changed(&self, name: &RepositoryName, actor: Option<&str>) -> Result<()> {
-        let missing = || Error::NotFound(format!("there is no repository `{name}`"));
-        let repository = self.deps().store.repository_fetch_by_name(name).await?.ok_or_else(missing)?;
-        look(self.deps(), self.looks(), &repository, actor).await.map(|_| ())
-    }
-}
-
-/// Refuses what the actor may not watch: an address on this machine (`file://`) is an admin's to name.
-fn check_rights(actor: &Actor, kind: &RepositoryKind) -> Result<()> {
-    let local = matches!(kind, RepositoryKind::Remote { url } if url.trim_start().to_ascii_lowercase().starts_with("file:"));
-    let action = if local { Action::Administer } else { Action::Develop };
-    if actor.may(action, None, None) {
-        return Ok(());
-    }
-    let role = format!("{:?}", action.least_role()).to_lowercase();
-    Err(Error::Forbidden(format!("{} may not add this repository: it takes the role `{role}` for everything", actor.user)))
-}
-
 /// Compares a repository's refs with those recorded, and creates the runs that follow. Returns whether anything had moved.
 pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, actor: Option<&str>) -> Result<bool> {
     let lock = looks.of(repository.id);
     let _one_at_a_time = lock.lock().await;
-    let place = location(repository);
+    if repository.kind == RepositoryKind::Hosted && repository.default_branch.is_none() && !deps.git_host.exists(&repository.name).await? {
+        // It was announced, and nothing was pushed yet.
+        return Ok(false);
+    }
+    let place = location(deps, repository).await?;
     let now_there = deps.revisions.tips(&place).await?;
     let recorded = deps.store.ref_tips(&repository.id).await?;
     let present: HashSet<&RefName> = now_there.tips.iter().map(|tip| &tip.reference).collect();
@@ -102,9 +68,21 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
         deps.git_host.set_default_branch(&repository.name, branch).await?;
     }
     let mut surveys = Vec::new();
+    let mut refused = None;
     for tip in &moved {
-        let revision = revise(deps, &place, tip, recorded.get(&tip.reference).cloned(), actor).await?;
-        surveys.push(survey(deps, &place, repository, revision, default_branch.as_deref(), None).await?);
+        match revise(deps, &place, tip, recorded.get(&tip.reference).cloned(), actor).await {
+            Ok(revision) => surveys.push(survey(deps, &place, repository, revision, default_branch.as_deref(), None).await?),
+            // One ref that cannot be taken keeps no other from being built. It stays unrecorded and is tried again.
+            Err(Error::Invalid(why)) => refused = Some(Error::Invalid(format!("`{}`: {why}", tip.reference.short()))),
+            Err(cause) => return Err(cause),
+        }
+    }
+    if surveys.is_empty()
+        && gone.is_empty()
+        && new_default.is_none()
+        && let Some(refused) = refused
+    {
+        return Err(refused);
     }
     if let Some(branch) = new_default {
         deps.store.repository_set_default_branch(&repository.id, branch).await?;
@@ -130,7 +108,7 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
         deps.wakes.run_changed(*run);
     }
     info!(repository = %repository.name, moved = moved.len(), runs = created.len(), "the refs of `{}` moved", repository.name);
-    Ok(true)
+    refused.map_or(Ok(true), Err)
 }
 
 /// Starts a run of one webhook at the commit that a ref points to.
@@ -149,7 +127,7 @@ pub(crate) async fn start(deps: &Deps, looks: &Looks, actor: &Actor, webhook: &W
     let commit = tips.get(&reference).ok_or_else(no_ref)?;
     let revision = deps.store.revision_latest(repository.id, &reference, commit).await?.ok_or_else(no_ref)?;
     let revision = deps.store.revision_fetch(&revision).await?.ok_or_else(no_ref)?;
-    let place = location(&repository);
+    let place = location(deps, &repository).await?;
     let survey = survey(deps, &place, &repository, revision, repository.default_branch.as_deref(), Some(webhook)).await?;
     let mut tx = deps.store.begin().await?;
     let reason = RunReason::Manual { actor: actor.user.clone() };

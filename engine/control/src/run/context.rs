@@ -27,7 +27,7 @@ impl RunContext {
             deps.store.revision_fetch(&record.run.revision).await?.ok_or_else(|| Error::NotFound("its revision is gone".to_owned()))?;
         let repository =
             deps.store.repository_fetch(&record.repository).await?.ok_or_else(|| Error::NotFound("its repository is gone".to_owned()))?;
-        let repository = location(&repository);
+        let repository = location(deps, &repository).await?;
         Ok(Self { run: record.run, plan, spec, revision, repository })
     }
 
@@ -56,11 +56,11 @@ impl RunContext {
     }
 }
 
-/// How a repository is reached.
-pub(crate) fn location(repository: &Repository) -> Location {
-    let url = match &repository.kind {
-        RepositoryKind::Hosted => None,
-        RepositoryKind::Remote { url } => Some(url.clone()),
+/// How a repository is reached, with its credential.
+pub(crate) async fn location(deps: &Deps, repository: &Repository) -> Result<Location> {
+    let (url, credential) = match &repository.kind {
+        RepositoryKind::Hosted => (None, None),
+        RepositoryKind::Remote { url } => (Some(url.clone()), deps.store.remote_credential_fetch(&repository.id).await?),
     };
-    Location { id: repository.id, name: repository.name.clone(), url, credential: None }
+    Ok(Location { id: repository.id, name: repository.name.clone(), url, credential })
 }

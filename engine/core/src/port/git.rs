@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 
-use crate::{CommitInfo, CommitSha, PortError, RefName, RepoPath, RepositoryId, RepositoryName, SecretValue};
+use crate::{CommitInfo, CommitSha, PortError, RefName, RemoteCredential, RepoPath, RepositoryId, RepositoryName};
 
 /// Which repository, and how it is reached.
 #[derive(Clone, Debug)]
@@ -16,8 +16,8 @@ pub struct Location {
     pub name: RepositoryName,
     /// `None` for a hosted repository, else where it is watched.
     pub url: Option<String>,
-    /// User name and password or token for `https`, or the path of a private key for `ssh` as password with user `git`.
-    pub credential: Option<(String, SecretValue)>,
+    /// What a watched remote is read with; it is sent to no other address.
+    pub credential: Option<RemoteCredential>,
 }
 
 /// A ref and what it points to (tags peeled to their commit).
@@ -75,11 +75,13 @@ pub struct Selection {
 ///
 /// *Idempotency*: every call may be repeated. *Concurrency*: any number of calls; fetches of one repository queue up.
 /// *After a crash* a mirror is whole or is fetched anew. *Failed* is what the repository's owner can mend: it does not exist, the
-/// credential is refused, a tree is malicious (`..`, `.git` in any case, links that lead out). *Errored* is network and disk.
+/// credential is refused, a tree is malicious (`..`, `.git` in any case, links that lead out). *Errored* is network and disk, and
+/// a git that is missing or takes too long: worth another try. A credential appears in no error, no log and no argument.
 /// It must not run hooks, filters, LFS or submodules of a repository, nor follow its configuration.
 #[async_trait]
 pub trait Revisions: Send + Sync + 'static {
-    /// The refs as they stand at the origin, without fetching objects.
+    /// The refs as they stand at the origin, without fetching objects. Made to be asked often: while nothing changed, a
+    /// repository on this machine costs no process.
     async fn tips(&self, repository: &Location) -> Result<Tips, PortError>;
 
     /// Makes sure that the commit that `tip` names is here. A hosted commit is here already.
@@ -135,15 +137,19 @@ pub struct GitResponse {
     pub status: u16,
     /// Headers in order.
     pub headers: Vec<(String, String)>,
-    /// The body; dropping it ends the git process.
+    /// The body. Dropping that of a fetch ends the git process; a push goes on to its end without a reader.
     pub body: GitByteStream,
+    /// Is ready once the git process has ended, whether or not anybody reads the body: then refs are final. May be dropped.
+    pub ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// Hosts repositories over git's smart HTTP.
 ///
-/// *Idempotency*: `create` of an existing repository does nothing. *Concurrency*: pushes to one repository queue up, fetches do not.
-/// *After a crash* a push is wholly visible or not at all. Objects are checked on arrival (`fsck`); malicious ones are refused to
-/// the pusher in words. It must not run hooks that a repository brings, and knows nothing of rights: callers checked them.
+/// *Idempotency*: `create` of an existing repository does nothing. *Concurrency*: any number of pushes and fetches; of two pushes
+/// that move the same ref from the same commit git takes one and refuses the other. A client that stalls is cut off, and keeps
+/// nobody waiting until then. *After a crash* a push is wholly visible or not at all. Objects are checked on arrival (`fsck`);
+/// malicious ones are refused to the pusher in words. It must not run hooks that a repository brings, and knows nothing of rights:
+/// callers checked them.
 #[async_trait]
 pub trait GitHost: Send + Sync + 'static {
     /// Whether the repository exists.
@@ -152,11 +158,15 @@ pub trait GitHost: Send + Sync + 'static {
     /// Creates an empty bare repository.
     async fn create(&self, name: &RepositoryName) -> Result<(), PortError>;
 
-    /// Serves one request. For a push, the body's end means that refs are final.
+    /// Serves one request. The `POST` of a push creates the repository if it is not there; for all else one that is not there
+    /// looks empty.
     async fn serve(&self, request: GitRequest) -> Result<GitResponse, PortError>;
 
     /// Points `HEAD` of a hosted repository to a branch.
     async fn set_default_branch(&self, name: &RepositoryName, branch: &str) -> Result<(), PortError>;
+
+    /// Removes a repository without a single ref that nobody is pushing to; says whether it is gone.
+    async fn remove_if_empty(&self, name: &RepositoryName) -> Result<bool, PortError>;
 
     /// Removes a repository for good.
     async fn remove(&self, name: &RepositoryName) -> Result<(), PortError>;

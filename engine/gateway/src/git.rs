@@ -44,13 +44,20 @@ pub(crate) fn routes(state: GitState) -> Router {
     Router::new()
         .route("/git/{repository}/info/refs", get(serve))
         .route("/git/{repository}/git-upload-pack", post(serve))
-        .route("/git/{repository}/git-receive-pack", post(serve))
+        .route("/git/{repository}/git-receive-pack", post(deliver))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(state)
 }
 
 async fn serve(State(state): State<GitState>, Path(repository): Path<String>, request: Request) -> Response {
     state.serve(&repository, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Takes a push in a task of its own from its first moment: a client that goes away takes neither the push nor the word of it with it.
+async fn deliver(State(state): State<GitState>, Path(repository): Path<String>, request: Request) -> Response {
+    let served = tokio::spawn(async move { state.serve(&repository, request).await }).await;
+    let broken = |_| Err(Problem::new(StatusCode::BAD_GATEWAY, "the push could not be taken; push again"));
+    served.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response)
 }
 
 /// Whether the engine knows a repository already.
@@ -85,10 +92,7 @@ impl GitState {
             body: Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other))),
         };
         let answer = if delivers {
-            // A task of its own: a client that goes away takes neither the push nor the word of it with it.
-            let (state, push) = (self.clone(), Push { name, user, is_new: matches!(known, Known::NotYet) });
-            let served = tokio::spawn(async move { state.take(push, request).await }).await;
-            served.unwrap_or_else(|_| Err(Problem::new(StatusCode::BAD_GATEWAY, "the push could not be taken; push again")))?
+            self.take(Push { name, user, is_new: matches!(known, Known::NotYet) }, request).await?
         } else {
             let answer = self.host.serve(request).await.map_err(|error| problem(&error))?;
             (answer.status, answer.headers, answer.body)

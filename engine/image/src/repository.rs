@@ -91,11 +91,11 @@ impl Repositories {
         Ok(text.and_then(|text| text.parse().ok()))
     }
 
-    /// The tags, sorted.
+    /// The tags, sorted as the distribution specification wants it: without regard to case.
     pub(crate) fn tags(&self, repository: &WebhookName) -> Result<Vec<ImageTag>, PortError> {
         let names = entries(&self.place(repository, "tags"))?.into_iter();
         let mut tags: Vec<_> = names.filter_map(|path| ImageTag::new(path.file_name()?.to_str()?).ok()).collect();
-        tags.sort();
+        tags.sort_by_cached_key(|tag| (tag.as_str().to_ascii_lowercase(), tag.clone()));
         Ok(tags)
     }
 

@@ -56,6 +56,10 @@ impl ImageRegistry for Registry {
         aside(move || registry.find_manifest(&repository, &reference)).await
     }
 
+    fn manifest_limit(&self) -> u64 {
+        self.limits.manifest
+    }
+
     async fn put_manifest(&self, repository: &WebhookName, manifest: NewManifest) -> Result<(Digest, Option<Digest>), RegistryError> {
         let (registry, repository) = (self.clone(), repository.clone());
         refusable(move || registry.take_manifest(&repository, &manifest)).await

@@ -328,8 +328,13 @@ async fn a_chunk_at_the_wrong_place_or_of_the_wrong_length_adds_nothing() {
         let refused = registry.append_upload(&upload, UploadChunk { length: Some(length), ..chunk(b"world") }).await;
         assert!(matches!(refused, Err(RegistryError::ChunkLength { found: 5, .. })), "{length}: {refused:?}");
     }
+    // So long that parts of it were written before the end was seen.
+    let part = Bytes::from(vec![b'x'; 1 << 20]);
+    let body = Box::pin(futures_util::stream::iter([part.clone(), part.clone(), part].map(Ok)));
+    let refused = registry.append_upload(&upload, UploadChunk { at: None, length: Some(9), body }).await;
+    assert!(matches!(refused, Err(RegistryError::ChunkLength { expected: 9, .. })), "{refused:?}");
     registry.append_upload(&upload, chunk(b"world")).await.expect("appended");
-    registry.finish_upload(&upload, &Digest::of(b"hello world")).await.expect("what was refused left nothing in the hash");
+    registry.finish_upload(&upload, &Digest::of(b"hello world")).await.expect("what was refused left nothing behind");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The registry of images as the OCI distribution specification sees it: repositories with manifests, tags, blobs and uploads.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
@@ -20,6 +21,30 @@ pub enum ManifestKind {
     DockerImage,
     /// A list of images of Docker.
     DockerList,
+}
+
+impl ImageReference {
+    /// Reads a tag, or a digest: only digests have a `:`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.contains(':') {
+            text.parse().map(Self::Digest).map_err(|error: crate::InvalidDigest| error.to_string())
+        } else {
+            ImageTag::new(text).map(Self::Tag).map_err(|error| error.to_string())
+        }
+    }
+}
+
+impl fmt::Display for ImageReference {
+    /// As it follows the name of the repository: `:latest`, `@sha256:…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(f, ":{tag}"),
+            Self::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
 }
 
 impl ManifestKind {
@@ -200,11 +225,14 @@ pub trait ImageRegistry: Send + Sync + 'static {
     /// The repositories that hold a manifest, sorted.
     async fn repositories(&self) -> Result<Vec<WebhookName>, PortError>;
 
-    /// The tags of a repository, sorted; `None` when it holds no manifest.
+    /// The tags of a repository, sorted without regard to case; `None` when it holds no manifest.
     async fn tags(&self, repository: &WebhookName) -> Result<Option<Vec<ImageTag>>, PortError>;
 
     /// A manifest; `None` when it is not in the repository.
     async fn manifest(&self, repository: &WebhookName, reference: &ImageReference) -> Result<Option<StoredManifest>, PortError>;
+
+    /// The most bytes a manifest may have.
+    fn manifest_limit(&self) -> u64;
 
     /// Takes a manifest whose parts are all in the repository, and moves its tag. Returns its digest and its subject, if it names one.
     async fn put_manifest(&self, repository: &WebhookName, manifest: NewManifest) -> Result<(Digest, Option<Digest>), RegistryError>;

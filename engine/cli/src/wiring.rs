@@ -158,7 +158,7 @@ impl Daemon {
             heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
         });
-        let inner = gateway.git_router(source.clone(), pushed).merge(web);
+        let inner = gateway.git_router(source.clone(), pushed).merge(gateway.registry_router(registry.clone())).merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let mut listeners = Vec::new();
         let mut gateway_address = address;

@@ -99,4 +99,6 @@ ids! {
     AuditId = "audit", "an audit id";
     /// A row of the outbox.
     OutboxId = "out", "an outbox id";
+    /// An upload into the registry that has not ended.
+    UploadId = "up", "an upload id";
 }

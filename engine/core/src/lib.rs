@@ -24,10 +24,12 @@ pub use deployment::{Deployment, Health, InstanceState, InstanceStatus, Resource
 pub use digest::{CommitSha, Digest, InvalidDigest, Sha256};
 pub use id::{
     ApprovalId, ArtifactId, AuditId, DeploymentId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, StageRunId,
-    TokenId,
+    TokenId, UploadId,
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
-pub use name::{ConfigName, EnvironmentName, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName};
+pub use name::{
+    ConfigName, EnvironmentName, ImageTag, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName,
+};
 pub use promotion::{Approval, Decision, GateVerdict, Hold, Origin, Promotion};
 pub use release::{Release, ReleaseId};
 pub use repository::{CommitInfo, RemoteCredential, Repository, RepositoryKind, Revision, RevisionEvent};

@@ -20,6 +20,7 @@ const VARIABLE: &str =
     "use letters, digits and `_`, not starting with a digit, at most 128 characters, and not starting with `HOOKWRIGHT_`";
 const REF: &str = "a ref starts with `refs/` and follows git's rules for ref names";
 const PATH: &str = "use a relative path with `/`, without `..`, `.git` or an empty part";
+const TAG: &str = "use 1 to 128 letters, digits, `_`, `.` and `-`, starting with a letter, a digit or `_`";
 
 fn is_dns_label(text: &str) -> bool {
     let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -48,6 +49,14 @@ fn is_ref(text: &str) -> bool {
         && !text.contains("@{")
         && text.bytes().all(|byte| byte > 0x20 && byte != 0x7f && !b"~^:?*[\\".contains(&byte))
         && text.split('/').all(|part| !part.is_empty() && !part.starts_with(['.', '-']) && !part.ends_with(".lock"))
+}
+
+/// The rule of the OCI distribution specification. It keeps a tag a plain file name: no `/`, no dot at the start.
+fn is_image_tag(text: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&text.len())
+        && text.bytes().next().is_some_and(word)
+        && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
 }
 
 fn is_repo_path(text: &str) -> bool {
@@ -153,6 +162,8 @@ names! {
     RefName, "ref", is_ref, REF;
     /// A path inside a repository: relative, `/`-separated, never leaving it, never touching `.git`.
     RepoPath, "path", is_repo_path, PATH;
+    /// The tag of an image.
+    ImageTag, "image tag", is_image_tag, TAG;
 }
 
 impl RefName {
@@ -172,9 +183,26 @@ impl RefName {
     }
 }
 
+impl From<&crate::CommitSha> for ImageTag {
+    /// The short commit, which is what the pipeline's images are tagged with.
+    fn from(commit: &crate::CommitSha) -> Self {
+        Self(commit.short().to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_is_never_a_path() {
+        for tag in ["..", ".", "a/b", "../x", "", ".tmp", "-x", "a\0b", "a b", &"x".repeat(129)] {
+            assert!(ImageTag::new(tag).is_err(), "{tag}");
+        }
+        for tag in ["latest", "v1.2-rc_3", "_x", "0", &"x".repeat(128)] {
+            assert!(ImageTag::new(tag).is_ok(), "{tag}");
+        }
+    }
 
     #[test]
     fn paths_that_a_file_system_takes_for_dot_git_are_refused() {

@@ -1,4 +1,4 @@
-//! Everything reachable from outside that is no page and no API: handlers at `/w/`, git at `/git/`.
+//! Everything reachable from outside that is no page and no API: handlers at `/w/`, git at `/git/`, images at `/v2/`.
 //! Invariant: the daemon's own tokens and cookies never reach a handler, nor come from one.
 
 mod authenticate;
@@ -6,13 +6,14 @@ mod git;
 mod headers;
 mod problem;
 mod proxy;
+mod registry;
 mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hookwright_core::port::{GitHost, Meter, PushSink};
+use hookwright_core::port::{GitHost, ImageRegistry, Meter, PushSink};
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::Store;
 
@@ -68,5 +69,10 @@ impl Gateway {
     /// `/git/…`
     pub fn git_router(&self, host: Arc<dyn GitHost>, pushed: Arc<dyn PushSink>) -> Router {
         git::routes(git::GitState { host, pushed, store: self.options.store.clone(), registering: Arc::default() })
+    }
+
+    /// `/v2/…`
+    pub fn registry_router(&self, registry: Arc<dyn ImageRegistry>) -> Router {
+        registry::routes(registry::RegistryState { registry, store: self.options.store.clone(), ids: self.options.ids.clone() })
     }
 }

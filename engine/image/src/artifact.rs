@@ -9,17 +9,21 @@ use hookwright_core::port::{ArtifactStore, BlobReader, StoredBlob};
 use hookwright_core::{Digest, PortError};
 use tokio_util::io::ReaderStream;
 
+use crate::archive::{Budget, Listing};
 use crate::blob::disk;
-use crate::{Registry, archive};
+use crate::{Registry, archive, link};
 
 /// Runs blocking work aside.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, PortError> + Send + 'static) -> Result<T, PortError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| PortError::errored("work on files was cut off").because(error))?
 }
 
-fn matching(root: &Path, globs: &[String]) -> Result<Vec<std::path::PathBuf>, PortError> {
+/// What lies below `root`, with the files narrowed to those that the globs match.
+fn matching(root: &Path, globs: &[String]) -> Result<Listing, PortError> {
     let set = archive::glob_set(globs)?;
-    Ok(archive::files(root)?.into_iter().filter(|path| set.is_match(path)).collect())
+    let mut listing = archive::list(root)?;
+    listing.files.retain(|path| set.is_match(path));
+    Ok(listing)
 }
 
 #[async_trait]
@@ -27,17 +31,21 @@ impl ArtifactStore for Registry {
     async fn pack(&self, root: &Path, globs: &[String]) -> Result<StoredBlob, PortError> {
         let (blobs, root, globs) = (self.blobs.clone(), root.to_owned(), globs.to_vec());
         aside(move || {
-            let entries: BTreeMap<_, _> = matching(&root, &globs)?.into_iter().map(|path| (path.clone(), root.join(path))).collect();
+            let listing = matching(&root, &globs)?;
+            // Where a link leads depends on every link of the workspace, packed or not: they meet again where it is unpacked.
+            link::refuse_leaving(&listing.files, &listing.links)?;
+            let entries: BTreeMap<_, _> = listing.files.into_iter().map(|path| (path.clone(), root.join(path))).collect();
             archive::write(&entries, blobs.writer()?)?.finish()
         })
         .await
     }
 
     async fn unpack(&self, archive: &Digest, root: &Path) -> Result<(), PortError> {
-        let (path, root) = (self.blobs.path(archive), root.to_owned());
+        let (path, root, limits) = (self.blobs.path(archive), root.to_owned(), self.limits);
         aside(move || {
             let file = std::fs::File::open(&path).map_err(|error| disk("open a stored archive", error))?;
-            archive::unpack(std::io::BufReader::new(file), &root, archive::Whiteouts::Plain)
+            let budget = Budget::new("what the stages before hand on", limits);
+            archive::unpack(std::io::BufReader::new(file), &root, archive::Whiteouts::Plain, &budget)
         })
         .await
     }
@@ -68,7 +76,7 @@ impl ArtifactStore for Registry {
 
     async fn list(&self, root: &Path, globs: &[String]) -> Result<Vec<String>, PortError> {
         let (root, globs) = (root.to_owned(), globs.to_vec());
-        aside(move || Ok(matching(&root, &globs)?.iter().map(|path| path.to_string_lossy().into_owned()).collect())).await
+        aside(move || Ok(matching(&root, &globs)?.files.iter().map(|path| path.to_string_lossy().into_owned()).collect())).await
     }
 
     async fn open(&self, blob: &Digest) -> Result<Option<(u64, BlobReader)>, PortError> {
@@ -84,11 +92,7 @@ impl ArtifactStore for Registry {
     }
 
     async fn sweep(&self, keep: &HashSet<Digest>) -> Result<u64, PortError> {
-        let (blobs, mut keep, repositories) = (self.blobs.clone(), keep.clone(), self.repositories.clone());
-        aside(move || {
-            crate::assemble::keep_images(&blobs, &repositories, &mut keep)?;
-            blobs.sweep(&keep)
-        })
-        .await
+        let (registry, keep) = (self.clone(), keep.clone());
+        aside(move || registry.sweep_all(&keep)).await
     }
 }

@@ -7,6 +7,7 @@ use hookwright_core::port::{ImageConfig, ImageSource};
 use hookwright_core::{Digest, PortError};
 use serde_json::Value;
 
+use crate::archive::Budget;
 use crate::artifact::aside;
 use crate::blob::disk;
 use crate::{Registry, archive};
@@ -26,10 +27,11 @@ impl ImageSource for Registry {
         let (registry, image, into) = (self.clone(), *image, into.to_owned());
         aside(move || {
             let manifest = registry.json(&image)?;
+            let budget = Budget::new("the image", registry.limits);
             for layer in manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default() {
                 let path = registry.blobs.path(&digest(layer)?);
                 let file = std::fs::File::open(path).map_err(|error| disk("read a layer", error))?;
-                archive::unpack(std::io::BufReader::new(file), &into, archive::Whiteouts::Remove)?;
+                archive::unpack(std::io::BufReader::new(file), &into, archive::Whiteouts::Remove, &budget)?;
             }
             Ok(())
         })
@@ -39,7 +41,7 @@ impl ImageSource for Registry {
 
 impl Registry {
     fn json(&self, digest: &Digest) -> Result<Value, PortError> {
-        let bytes = self.blobs.read(digest)?;
+        let bytes = self.blobs.read_document(digest, self.limits.manifest)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| PortError::failed(format!("`{digest}` is no JSON document of an image")).because(error))
     }

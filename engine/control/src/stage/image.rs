@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hookwright_core::port::{BaseImage, CopyInstruction, ImageConfig, ImageRequest};
 use hookwright_core::status::StageStatus;
-use hookwright_core::{Artifact, ArtifactId, ArtifactKind};
+use hookwright_core::{Artifact, ArtifactId, ArtifactKind, ImageTag};
 use hookwright_spec::StageKind;
 
 use super::context::remove_workspace;
@@ -22,7 +22,7 @@ impl Context {
         let title = spec.title.clone().unwrap_or_else(|| spec.name.to_string());
         let request = ImageRequest {
             webhook: spec.name.clone(),
-            tag: self.run.revision.commit.short().to_owned(),
+            tag: ImageTag::from(&self.run.revision.commit),
             workspace: workspace.clone(),
             respect_ignore_files: *respect_ignore_files,
             base: BaseImage::Scratch,

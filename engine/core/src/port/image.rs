@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use crate::{Digest, PortError, WebhookName};
+use crate::{Digest, ImageTag, PortError, WebhookName};
 
 /// What an image starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct ImageRequest {
     /// The repository in the registry.
     pub webhook: WebhookName,
     /// The tag it gets besides its digest: the short commit.
-    pub tag: String,
+    pub tag: ImageTag,
     /// Files are taken from here.
     pub workspace: PathBuf,
     /// Ignore files whose patterns are left out when a whole folder is copied (`.dockerignore` wins over `.gitignore`).
@@ -71,7 +71,8 @@ pub struct BuiltImage {
 /// Makes images and puts them into the registry.
 ///
 /// *Idempotency*: identical inputs give the identical digest, also from another daemon on another day. *Concurrency*: any. *After a crash* an image is
-/// in the registry or not; building again is safe. *Failed*: a source that matches nothing (with the nearest name), a link that leads out.
+/// in the registry or not; building again is safe. *Failed*: a source that matches nothing (with the nearest path that exists), a
+/// link that leads out, also through other links. What lies in a folder named `.git` is never copied.
 /// *Errored*: disk, registry. It must not run anything out of the workspace.
 #[async_trait]
 pub trait ImageBuilder: Send + Sync + 'static {
@@ -82,7 +83,8 @@ pub trait ImageBuilder: Send + Sync + 'static {
 /// Hands images out to a runtime.
 ///
 /// *Idempotency*: reading changes nothing. *Concurrency*: any. *After a crash* the folder may be half written: the caller unpacks aside and
-/// renames. *Failed*: the image is not in the registry, or a layer would write outside the folder. *Errored*: disk.
+/// renames. *Failed*: the image is not in the registry, a layer would write outside the folder, or all layers together unpack to more than
+/// the limit. *Errored*: disk.
 #[async_trait]
 pub trait ImageSource: Send + Sync + 'static {
     /// The image's settings.

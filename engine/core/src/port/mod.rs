@@ -7,6 +7,7 @@ mod git;
 mod image;
 mod meter;
 mod notifier;
+mod registry;
 mod route;
 mod runtime;
 
@@ -18,5 +19,8 @@ pub use git::{
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
 pub use meter::{GatewayRequest, Meter, StageEnd, Unmetered};
 pub use notifier::{Notifier, Topic};
+pub use registry::{
+    BlobRange, ImageReference, ImageRegistry, ManifestKind, NewManifest, Referrer, RegistryError, StoredManifest, Upload, UploadChunk,
+};
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};

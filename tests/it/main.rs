@@ -11,4 +11,5 @@ mod hostile_stages;
 mod local;
 mod main_line;
 mod presets;
+mod registry;
 mod runs;

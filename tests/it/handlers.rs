@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hookwright_testkit::{Daemon, WorkingCopy};
+use hookwright_testkit::{Daemon, DaemonOptions, WorkingCopy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 
@@ -19,6 +19,25 @@ async fn failure(daemon: &Daemon) -> String {
             failed["status_reason"].as_str().map(str::to_owned)
         })
         .await
+}
+
+#[tokio::test]
+async fn what_a_replaced_deployment_left_is_removed_when_its_time_is_over_and_the_live_one_stays() {
+    let options = DaemonOptions::new(BINARY)
+        .variable("HOOKWRIGHT_RETENTION_INTERVAL", "1s")
+        .variable("HOOKWRIGHT_RETENTION_DEPLOYMENTS", "0s")
+        .variable("HOOKWRIGHT_GATEWAY_DRAIN", "1s");
+    let daemon = Daemon::start_with(options).await;
+    let copy = WorkingCopy::of(&python_example());
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello from").await;
+    let folders = || std::fs::read_dir(daemon.data().join("instances/deployments")).map_or(0, Iterator::count);
+    assert_eq!(folders(), 1);
+    copy.edit("server.py", "Hello from", "Hello again from").commit("Say it again");
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello again").await;
+    daemon.until("one folder to be left", async |_: &Daemon| (folders() == 1).then_some(())).await;
+    daemon.answers("hello-python", "development", "Hello again").await;
 }
 
 #[tokio::test]

@@ -210,6 +210,9 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         isolation: if configuration.sandbox == Sandbox::Off { Isolation::None } else { Isolation::Sandbox },
         limits: stage_limits(configuration),
         keep_runs: configuration.retention.runs,
+        keep_deployments: configuration.retention.deployments,
+        retention_interval: configuration.retention.interval,
+        keep_cache: configuration.retention.cache,
         ..Settings::new(data)
     }
 }

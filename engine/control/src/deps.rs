@@ -76,6 +76,8 @@ pub struct Settings {
     pub deploys: bool,
     /// How long ended runs are kept with their logs and artifacts; the last ten of each webhook are always kept.
     pub keep_runs: Duration,
+    /// How long the logs of a deployment are kept after it ended.
+    pub keep_deployments: Duration,
     /// How long an unused cache entry is kept.
     pub keep_cache: Duration,
     /// How often retention looks.
@@ -102,6 +104,7 @@ impl Settings {
             network: true,
             deploys: true,
             keep_runs: Duration::from_secs(90 * 24 * 3600),
+            keep_deployments: Duration::from_secs(7 * 24 * 3600),
             keep_cache: Duration::from_secs(14 * 24 * 3600),
             retention_interval: Duration::from_secs(3600),
         }

@@ -49,10 +49,23 @@ async fn pass(deps: &Deps) -> Result<()> {
     deps.store.cache_expire_in(&mut tx, before(deps.settings.keep_cache)).await?;
     tx.commit("cache.expired").await?;
     remove_workspaces(deps).await?;
+    forget_deployments(deps, before(deps.settings.keep_deployments)).await?;
     let keep = deps.store.artifact_digests().await?;
     let freed = deps.artifacts.sweep(&keep).await?;
     if freed > 0 {
         info!(freed_bytes = freed, "retention removed blobs that nothing names any more");
+    }
+    Ok(())
+}
+
+/// Removes logs, folders and unpacked images of deployments that ended long ago, and of those nobody knows.
+async fn forget_deployments(deps: &Deps, before: hookwright_core::Timestamp) -> Result<()> {
+    for id in deps.runtime.list().await? {
+        let known = deps.store.deployment_fetch(id).await?;
+        let over = known.is_none_or(|known| known.status.is_end() && known.ended_at.is_none_or(|ended| ended < before));
+        if over && deps.runtime.retire(&id, deps.settings.stop_grace).await? {
+            deps.runtime.forget(&id).await?;
+        }
     }
     Ok(())
 }

@@ -105,6 +105,12 @@ pub(crate) struct GitConfiguration {
 pub(crate) struct RetentionConfiguration {
     #[serde(deserialize_with = "duration")]
     pub(crate) runs: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) interval: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) deployments: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) cache: Duration,
 }
 
 /// Settings that cannot be used, in words for whoever starts the daemon.

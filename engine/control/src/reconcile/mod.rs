@@ -6,15 +6,19 @@ mod step;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use hookwright_core::port::Topic;
 use hookwright_core::status::DeploymentStatus;
-use hookwright_core::{DeploymentId, Timestamp};
+use hookwright_core::{Deployment, DeploymentId, Timestamp};
 use tracing::warn;
 
 use crate::{Deps, Result, Tasks};
 
 /// How long the start waits for handlers that ran on to be found well again.
 const ADOPTION: Duration = Duration::from_secs(2);
+
+/// So many deployments are adopted at the same time.
+const AT_ONCE: usize = 16;
 
 /// How often it looks.
 const ADOPTION_LOOK: Duration = Duration::from_millis(10);
@@ -23,16 +27,16 @@ const ADOPTION_LOOK: Duration = Duration::from_millis(10);
 pub(crate) async fn fill_routes(deps: &Deps) -> Result<()> {
     let live: Vec<_> =
         deps.store.deployment_list_active().await?.into_iter().filter(|deployment| deployment.status == DeploymentStatus::Live).collect();
-    let mut waited_for = Vec::new();
-    for deployment in &live {
-        match step::adopt(deps, deployment).await {
-            Ok(()) => waited_for.push(deployment),
-            // The loop tries again and says why.
-            Err(error) => {
-                warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "a deployment could not be adopted")
-            }
+    let adopt = async |deployment| match step::adopt(deps, deployment).await {
+        Ok(()) => Some(deployment),
+        // The loop tries again and says why.
+        Err(error) => {
+            warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "a deployment could not be adopted");
+            None
         }
-    }
+    };
+    let adopted: Vec<Option<&Deployment>> = stream::iter(&live).map(adopt).buffer_unordered(AT_ONCE).collect().await;
+    let mut waited_for: Vec<&Deployment> = adopted.into_iter().flatten().collect();
     let begun = deps.clock.monotonic();
     while !waited_for.is_empty() && deps.clock.monotonic().saturating_sub(begun) < ADOPTION {
         let mut missing = Vec::new();
@@ -72,6 +76,8 @@ struct State {
     applied: HashSet<DeploymentId>,
     /// Since when the route has left a deployment, as far as this process knows.
     draining: HashMap<DeploymentId, Timestamp>,
+    /// Ended, and without an instance: nothing is to be done about them any more.
+    gone: HashSet<DeploymentId>,
 }
 
 async fn pass(deps: &Deps, state: &mut State) -> Result<()> {
@@ -82,11 +88,16 @@ async fn pass(deps: &Deps, state: &mut State) -> Result<()> {
         }
     }
     let wanted: HashSet<DeploymentId> = active.iter().map(|deployment| deployment.id).collect();
-    for id in deps.runtime.list().await? {
+    let listed = deps.runtime.list().await?;
+    state.gone.retain(|id| listed.contains(id));
+    for id in listed {
+        if wanted.contains(&id) || state.gone.contains(&id) {
+            continue;
+        }
         // Read again: it may have been created after the look at the store.
         let status = deps.store.deployment_fetch(id).await?.map(|deployment| deployment.status);
-        if !wanted.contains(&id) && status.is_none_or(DeploymentStatus::is_end) {
-            deps.runtime.retire(&id, deps.settings.stop_grace).await?;
+        if status.is_none_or(DeploymentStatus::is_end) && deps.runtime.retire(&id, deps.settings.stop_grace).await? {
+            state.gone.insert(id);
         }
     }
     Ok(())

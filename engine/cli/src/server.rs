@@ -47,7 +47,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
     let (graceful, connections) = (GracefulShutdown::new(), TaskTracker::new());
     let router = router.layer(axum::middleware::from_fn_with_state(stop.clone(), say_goodbye));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    // Half-closed connections are served to the end: a client that hangs up once its push or its event is sent has sent it all the
+    // same, and otherwise the request would be dropped before anybody has seen it.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).half_close(true);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).keep_alive_interval(Duration::from_secs(30));
     loop {
         let (stream, peer) = tokio::select! {

@@ -163,7 +163,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// Secrets: set, list the names, remove.
+    /// What starts webhooks, where its events are received, and how that stands with the source.
+    Triggers {
+        /// Only of this webhook.
+        webhook: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Events: list, show, deliver again, send an example.
+    Events(Events),
+    /// Secrets: set, rotate, list the names, remove.
     #[command(subcommand)]
     Secret(Secret),
     /// Repositories: list, watch a remote, remove.
@@ -199,6 +208,101 @@ pub(crate) enum SchemaKind {
     Openapi,
 }
 
+/// Events that were received; without an action they are listed.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Events {
+    /// Only of this webhook.
+    pub(crate) webhook: Option<String>,
+    /// Only of this environment.
+    #[arg(long)]
+    pub(crate) environment: Option<String>,
+    /// Only of this trigger.
+    #[arg(long)]
+    pub(crate) trigger: Option<String>,
+    /// Only of this type; `issues.*` is every type below `issues`.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) kind: Option<String>,
+    /// queued, waiting, delivered, dead, skipped or canceled.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only with this in the payload: issue.number=7
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) payload: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) json: Json,
+    #[command(subcommand)]
+    pub(crate) action: Option<EventAction>,
+}
+
+/// What is done with events.
+#[derive(Subcommand)]
+pub(crate) enum EventAction {
+    /// One event with its deliveries and attempts.
+    Show {
+        /// The event.
+        event: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Deliver one again, or many.
+    Replay(Replay),
+    /// Send a correctly signed example to a trigger's address.
+    Send(SendEvent),
+}
+
+/// What is delivered again.
+#[derive(Args)]
+pub(crate) struct Replay {
+    /// One event.
+    pub(crate) event: Option<String>,
+    /// All events of a webhook that the other options select.
+    #[arg(long, conflicts_with = "event")]
+    pub(crate) webhook: Option<String>,
+    /// Those that were given up.
+    #[arg(long, requires = "webhook", conflicts_with = "status")]
+    pub(crate) dead: bool,
+    /// Those in this status.
+    #[arg(long, requires = "webhook")]
+    pub(crate) status: Option<String>,
+    /// Those that came for this environment.
+    #[arg(long, requires = "webhook")]
+    pub(crate) environment: Option<String>,
+    /// Those of this trigger.
+    #[arg(long, requires = "webhook")]
+    pub(crate) trigger: Option<String>,
+    /// Those received at this time or later: 2026-11-24T08:00:00Z
+    #[arg(long, requires = "webhook")]
+    pub(crate) since: Option<String>,
+    /// Those received before this time.
+    #[arg(long, requires = "webhook")]
+    pub(crate) until: Option<String>,
+    /// Into another environment.
+    #[arg(long)]
+    pub(crate) to: Option<String>,
+}
+
+/// An example that is sent.
+#[derive(Args)]
+pub(crate) struct SendEvent {
+    /// The webhook.
+    pub(crate) webhook: String,
+    /// The trigger.
+    pub(crate) trigger: String,
+    /// The environment.
+    #[arg(long, default_value = "development")]
+    pub(crate) environment: String,
+    /// The type of the event, such as issues.opened; the source's first one when left out.
+    #[arg(long)]
+    pub(crate) event: Option<String>,
+    /// A field to put in: issue.title=Broken; may be repeated.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
 /// What is done with secrets.
 #[derive(Subcommand)]
 pub(crate) enum Secret {
@@ -210,6 +314,18 @@ pub(crate) enum Secret {
         environment: String,
         /// The name.
         name: String,
+    },
+    /// Set one and accept signatures made with the value before it for some time; the value comes from standard input.
+    Rotate {
+        /// The webhook.
+        webhook: String,
+        /// The environment.
+        environment: String,
+        /// The name.
+        name: String,
+        /// How many hours the value before it is accepted.
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
     },
     /// The names that are set.
     List {

@@ -81,6 +81,19 @@ impl Client {
         Ok(self.http.get(url).send().await?.error_for_status()?.text().await?)
     }
 
+    /// Sends an event to any address as its source would; returns the answer, whatever it is.
+    pub(crate) async fn deliver<'a>(
+        &self,
+        url: &str,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+        body: &str,
+    ) -> Result<(StatusCode, String)> {
+        let request = headers.fold(self.http.post(url), |request, (name, value)| request.header(name, value));
+        let unreachable = |_| Refused::Unreachable { server: self.server.clone() };
+        let response = request.body(body.to_owned()).send().await.map_err(unreachable)?;
+        Ok((response.status(), response.text().await.unwrap_or_default()))
+    }
+
     /// Opens a stream of events below `/api/v1`, after the event `last`.
     pub(crate) async fn stream(&self, path: &str, last: Option<&str>) -> Result<Response> {
         let mut request = self.http.get(format!("{}/api/v1{path}", self.server)).timeout(FOREVER);

@@ -104,8 +104,12 @@ impl Engine {
             limits: handler_limits(configuration),
         })?);
         let metrics = Arc::new(Metrics::new());
+        let (inbox, writer) = store.inbox().await?;
+        tokio::spawn(writer);
         let gateway = Gateway::new(GatewayOptions {
             store: store.clone(),
+            inbox: inbox.clone(),
+            event_limit: configuration.gateway.event_limit,
             clock: clock.clone(),
             ids: ids.clone(),
             body_limit: configuration.gateway.body_limit,
@@ -124,11 +128,14 @@ impl Engine {
             runtime: runtime.clone(),
             images: registry.clone(),
             routes: Arc::new(gateway.clone()),
+            inbox,
+            deliverer: Arc::new(gateway.clone()),
             meter: metrics.clone(),
             wakes,
             settings: Arc::new(Settings { deploys, ..settings(configuration, data) }),
         })
         .await?;
+        gateway.start().await?;
         Ok(Self { store, control, admin_token, source, registry, runtime, gateway, metrics, _lock: lock })
     }
 }
@@ -158,7 +165,7 @@ impl Daemon {
             heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
         });
-        let inner = gateway.git_router(source.clone(), pushed).merge(gateway.registry_router(registry.clone())).merge(web);
+        let inner = gateway.git_router(source.clone(), pushed).merge(gateway.registry_router(registry.clone())).merge(gateway.inbox_router()).merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let mut listeners = Vec::new();
         let mut gateway_address = address;
@@ -167,7 +174,7 @@ impl Daemon {
             Some(own) => {
                 let own = server::listen(own, 1).await.with_context(|| format!("cannot listen on {own}, the `gateway.listen` setting"))?;
                 gateway_address = own.local_addr().context("cannot read the gateway's address")?;
-                listeners.push(tokio::spawn(server::serve(own, gateway.router(), limits, stop.clone())));
+                listeners.push(tokio::spawn(server::serve(own, gateway.router().merge(gateway.inbox_router()), limits, stop.clone())));
                 inner
             }
         };
@@ -196,6 +203,7 @@ impl Daemon {
                 error!(%failure, "a listener ended badly");
             }
         }
+        self.engine.gateway.shutdown().await;
         self.engine.control.shutdown().await;
     }
 }
@@ -213,6 +221,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         keep_deployments: configuration.retention.deployments,
         retention_interval: configuration.retention.interval,
         keep_cache: configuration.retention.cache,
+        keep_events: configuration.retention.events,
         ..Settings::new(data)
     }
 }

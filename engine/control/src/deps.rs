@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwright_core::port::{ArtifactStore, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime};
+use hookwright_core::port::{ArtifactStore, Deliverer, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime};
 use hookwright_core::{Clock, IdSource};
-use hookwright_store::Store;
+use hookwright_store::{Inbox, Store};
 
 use crate::Wakes;
 
@@ -33,6 +33,10 @@ pub struct Deps {
     pub images: Arc<dyn ImageBuilder>,
     /// The gateway's routes.
     pub routes: Arc<dyn RouteTable>,
+    /// Writing events and their deliveries.
+    pub inbox: Inbox,
+    /// Giving events to handlers.
+    pub deliverer: Arc<dyn Deliverer>,
     /// Counting what happens.
     pub meter: Arc<dyn Meter>,
     /// Wake-ups and lossy news of runs; created before the adapters, because they wake the engine too.
@@ -80,6 +84,8 @@ pub struct Settings {
     pub keep_deployments: Duration,
     /// How long an unused cache entry is kept.
     pub keep_cache: Duration,
+    /// How long events are kept with their deliveries; what is still to be delivered is kept in any case.
+    pub keep_events: Duration,
     /// How often retention looks.
     pub retention_interval: Duration,
 }
@@ -106,6 +112,7 @@ impl Settings {
             keep_runs: Duration::from_secs(90 * 24 * 3600),
             keep_deployments: Duration::from_secs(7 * 24 * 3600),
             keep_cache: Duration::from_secs(14 * 24 * 3600),
+            keep_events: Duration::from_secs(30 * 24 * 3600),
             retention_interval: Duration::from_secs(3600),
         }
     }

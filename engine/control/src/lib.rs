@@ -4,6 +4,7 @@
 mod config;
 mod deps;
 mod error;
+mod event;
 mod gate;
 mod handle;
 mod intake;

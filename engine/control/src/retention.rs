@@ -1,11 +1,11 @@
-//! Retention: removes old runs with their logs and artifacts, cache entries nobody used, blobs nobody names and workspaces left behind.
+//! Retention: removes old runs with their logs and artifacts, old events, cache entries nobody used, blobs nobody names and workspaces left behind.
 //! The latest runs of every webhook stay whatever their age.
 
 use hookwright_core::StageRunId;
 use tracing::{info, warn};
 
 use crate::stage::remove_workspace;
-use crate::{Deps, Error, Result, Tasks};
+use crate::{Deps, Error, Result, Tasks, event};
 
 /// So many runs of every webhook are kept whatever their age.
 const KEPT_RUNS: u32 = 10;
@@ -48,6 +48,7 @@ async fn pass(deps: &Deps) -> Result<()> {
     let mut tx = deps.store.begin().await?;
     deps.store.cache_expire_in(&mut tx, before(deps.settings.keep_cache)).await?;
     tx.commit("cache.expired").await?;
+    event::forget(deps, before(deps.settings.keep_events)).await?;
     remove_workspaces(deps).await?;
     forget_deployments(deps, before(deps.settings.keep_deployments)).await?;
     let keep = deps.store.artifact_digests().await?;

@@ -99,6 +99,12 @@ ids! {
     AuditId = "audit", "an audit id";
     /// A row of the outbox.
     OutboxId = "out", "an outbox id";
+    /// A trigger in an environment, with its address.
+    SubscriptionId = "sub", "a subscription id";
+    /// An event that was received.
+    EventId = "evt", "an event id";
+    /// An event on its way to a handler.
+    DeliveryId = "dlv", "a delivery id";
     /// An upload into the registry that has not ended.
     UploadId = "up", "an upload id";
 }

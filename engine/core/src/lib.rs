@@ -5,6 +5,7 @@ mod access;
 mod blame;
 mod deployment;
 mod digest;
+mod event;
 mod id;
 mod log;
 mod name;
@@ -22,9 +23,13 @@ pub use access::{Action, Actor, Grant, Role, Scope};
 pub use blame::{Blame, PortError};
 pub use deployment::{Deployment, Health, InstanceState, InstanceStatus, Resources};
 pub use digest::{CommitSha, Digest, InvalidDigest, Sha256};
+pub use event::{
+    Attempt, AttemptAnswer, BoundTrigger, CatchUp, Delivery, DeliveryPolicy, Event, HookAddress, InvalidHookAddress, Schedule, Subscription,
+    TriggerPlace,
+};
 pub use id::{
-    ApprovalId, ArtifactId, AuditId, DeploymentId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, StageRunId,
-    TokenId, UploadId,
+    ApprovalId, ArtifactId, AuditId, DeliveryId, DeploymentId, EventId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, StageRunId,
+    SubscriptionId, TokenId, UploadId,
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
 pub use name::{

@@ -1,32 +1,45 @@
-//! Everything reachable from outside that is no page and no API: handlers at `/w/`, git at `/git/`, images at `/v2/`.
+//! Everything reachable from outside that is no page and no API: handlers at `/w/`, events at `/hooks/`, git at `/git/`, images at `/v2/`.
 //! Invariant: the daemon's own tokens and cookies never reach a handler, nor come from one.
 
 mod authenticate;
+mod delivery;
 mod git;
 mod headers;
+mod inbox;
 mod problem;
 mod proxy;
 mod registry;
+mod schedule;
 mod table;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
-use hookwright_core::port::{GitHost, ImageRegistry, Meter, PushSink};
-use hookwright_core::{Clock, IdSource};
-use hookwright_store::Store;
+use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, Meter, PushSink, SampleEvent};
+use hookwright_core::{Clock, IdSource, PortError, SubscriptionId, Timestamp};
+use hookwright_store::{Inbox, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use authenticate::{presented_token, token_holder};
 pub use problem::Problem;
 
+use delivery::{Deliveries, DeliveryParts, Sender};
+use inbox::InboxState;
 use proxy::Proxy;
+use schedule::Schedules;
 use table::Table;
 
 /// How a gateway behaves.
 pub struct GatewayOptions {
     /// For tokens.
     pub store: Store,
+    /// The writer of events.
+    pub inbox: Inbox,
+    /// The largest event that is taken, in bytes.
+    pub event_limit: u64,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Request ids.
@@ -44,14 +57,59 @@ pub struct GatewayOptions {
 pub struct Gateway {
     pub(crate) table: Arc<Table>,
     proxy: Proxy,
+    deliveries: Deliveries,
     options: Arc<GatewayOptions>,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
 }
 
 impl Gateway {
     /// A gateway without routes.
     pub fn new(options: GatewayOptions) -> Self {
         let (table, options) = (Arc::<Table>::default(), Arc::new(options));
-        Self { proxy: Proxy::new(table.clone(), options.clone()), table, options }
+        let proxy = Proxy::new(table.clone(), options.clone());
+        let (store, inbox, clock) = (options.store.clone(), options.inbox.clone(), options.clock.clone());
+        let sender = Sender { client: proxy.client.clone(), clock: clock.clone(), inbox };
+        let deliveries = Deliveries::new(DeliveryParts { store, clock, table: table.clone(), sender });
+        Self { table, proxy, deliveries, options, tasks: TaskTracker::new(), stopping: CancellationToken::new() }
+    }
+
+    /// Goes on with the deliveries that an earlier process left, and fires schedules from now on. The routes are to be filled before.
+    ///
+    /// # Errors
+    /// When the database does not say what is to be delivered.
+    pub async fn start(&self) -> Result<(), hookwright_store::Error> {
+        self.deliveries.resume().await?;
+        let schedules = Schedules {
+            table: self.table.clone(),
+            store: self.options.store.clone(),
+            inbox: self.options.inbox.clone(),
+            deliveries: self.deliveries.clone(),
+            clock: self.options.clock.clone(),
+        };
+        self.tasks.spawn(schedules.run(self.stopping.clone()));
+        Ok(())
+    }
+
+    /// Ends deliveries and schedules and waits for them.
+    pub async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.deliveries.shutdown().await;
+    }
+
+    /// `/hooks/…`
+    pub fn inbox_router(&self) -> Router {
+        inbox::routes(InboxState {
+            table: self.table.clone(),
+            store: self.options.store.clone(),
+            inbox: self.options.inbox.clone(),
+            deliveries: self.deliveries.clone(),
+            clock: self.options.clock.clone(),
+            body_limit: self.options.event_limit,
+            reading: inbox::reading(),
+        })
     }
 
     /// The same gateway, counting what it answers.
@@ -74,5 +132,29 @@ impl Gateway {
     /// `/v2/…`
     pub fn registry_router(&self, registry: Arc<dyn ImageRegistry>) -> Router {
         registry::routes(registry::RegistryState { registry, store: self.options.store.clone(), ids: self.options.ids.clone() })
+    }
+}
+
+#[async_trait]
+impl Deliverer for Gateway {
+    fn wake(&self, subscription: SubscriptionId) {
+        self.deliveries.wake(subscription);
+    }
+
+    async fn sample(
+        &self,
+        subscription: SubscriptionId,
+        kind: Option<&str>,
+        sets: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<SampleEvent, PortError> {
+        let undeployed = || PortError::failed("the trigger does not fire in this environment, or nothing is deployed there");
+        let route = self.table.trigger(subscription).ok_or_else(undeployed)?;
+        let address = route.trigger.address.as_ref().ok_or_else(undeployed)?;
+        let hook = self.table.hook(address.as_str()).ok_or_else(undeployed)?;
+        let binding = hook.binding.as_ref().map_err(|reason| PortError::failed(reason.clone()))?;
+        let id = self.options.ids.uuid().to_string();
+        let example = binding.example(kind, sets, (now, &id)).map_err(|error| PortError::failed(error.to_string()))?;
+        Ok(SampleEvent { path: format!("/hooks/{address}"), headers: example.headers, body: example.body })
     }
 }

@@ -29,7 +29,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 pub(crate) struct Proxy {
     table: Arc<Table>,
     options: Arc<GatewayOptions>,
-    client: Client<HttpConnector, Body>,
+    pub(crate) client: Client<HttpConnector, Body>,
     pub(crate) meter: Arc<dyn Meter>,
 }
 
@@ -79,6 +79,10 @@ impl Proxy {
             Problem::new(StatusCode::NOT_FOUND, text)
         };
         let (route, in_flight) = self.table.enter(webhook, environment).ok_or_else(nothing)?;
+        if Table::is_closed(&route, &path) {
+            let text = "events are delivered to this path, and nothing else: send them to the trigger's own address, which `hookwright triggers` shows";
+            return Err(Problem::new(StatusCode::FORBIDDEN, text));
+        }
         self.check_access(&route, webhook, environment, request.headers()).await?;
         let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > self.options.body_limit) {

@@ -1,13 +1,15 @@
-//! The routes, and how many requests are with each deployment.
+//! The routes, what triggers them, and how many requests are with each deployment.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hookwright_core::port::{RouteTable, RouteTarget};
-use hookwright_core::{DeploymentId, EnvironmentName, WebhookName};
+use hookwright_core::{BoundTrigger, DeploymentId, EnvironmentName, SubscriptionId, WebhookName};
+use tokio::sync::watch;
 
 use crate::Gateway;
+use crate::inbox::Hook;
 
 /// A target and whose turn it is among its backends.
 pub(crate) struct Route {
@@ -26,11 +28,23 @@ impl Route {
 
 type Routes = HashMap<String, HashMap<String, Arc<Route>>>;
 
+/// A trigger of what has a route.
+pub(crate) struct TriggerRoute {
+    pub(crate) webhook: WebhookName,
+    pub(crate) environment: EnvironmentName,
+    pub(crate) trigger: BoundTrigger,
+}
+
 /// Webhook → environment → route.
 #[derive(Default)]
 pub(crate) struct Table {
     routes: RwLock<Routes>,
+    /// Address → what receives there.
+    hooks: RwLock<HashMap<String, Arc<Hook>>>,
+    triggers: RwLock<HashMap<SubscriptionId, Arc<TriggerRoute>>>,
     in_flight: Mutex<HashMap<DeploymentId, Arc<AtomicU64>>>,
+    /// How often a route has changed.
+    changes: watch::Sender<u64>,
 }
 
 /// A request that is with a deployment until this is dropped.
@@ -58,6 +72,58 @@ impl Table {
         routes.get(webhook).is_some_and(|place| place.contains_key(environment))
     }
 
+    /// What receives at an address.
+    pub(crate) fn hook(&self, address: &str) -> Option<Arc<Hook>> {
+        self.hooks.read().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
+    }
+
+    /// The trigger behind a subscription, while what it triggers has a route.
+    pub(crate) fn trigger(&self, subscription: SubscriptionId) -> Option<Arc<TriggerRoute>> {
+        self.triggers.read().unwrap_or_else(PoisonError::into_inner).get(&subscription).cloned()
+    }
+
+    /// The triggers that are schedules.
+    pub(crate) fn schedules(&self) -> Vec<Arc<TriggerRoute>> {
+        let triggers = self.triggers.read().unwrap_or_else(PoisonError::into_inner);
+        triggers.values().filter(|route| route.trigger.schedule.is_some()).cloned().collect()
+    }
+
+    /// Changes of routes from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Whether a verified trigger delivers to a path, which is closed to everybody else then: nobody goes around the signature. Handlers read
+    /// paths in their own ways, so that every reading counts: escapes, empty and dot segments, parameters, capitals, a slash at the end.
+    pub(crate) fn is_closed(route: &Route, path: &str) -> bool {
+        let mut closed = route.target.triggers.iter().filter(|trigger| trigger.verified && trigger.address.is_some()).peekable();
+        if closed.peek().is_none() {
+            return false;
+        }
+        let asked = plain_path(path);
+        closed.any(|trigger| plain_path(&trigger.deliver.path) == asked)
+    }
+
+    /// Puts the triggers of a place in the stead of those it had.
+    fn bind(&self, (webhook, environment): (&WebhookName, &EnvironmentName), bound: &[BoundTrigger]) {
+        let here = |route: &TriggerRoute| route.webhook == *webhook && route.environment == *environment;
+        {
+            let mut hooks = self.hooks.write().unwrap_or_else(PoisonError::into_inner);
+            hooks.retain(|_, hook| !here(&hook.route));
+            let mut triggers = self.triggers.write().unwrap_or_else(PoisonError::into_inner);
+            triggers.retain(|_, route| !here(route));
+            for trigger in bound {
+                let route =
+                    Arc::new(TriggerRoute { webhook: webhook.clone(), environment: environment.clone(), trigger: trigger.clone() });
+                triggers.insert(trigger.subscription, route.clone());
+                if let Some(address) = &trigger.address {
+                    hooks.insert(address.to_string(), Arc::new(Hook::new(route)));
+                }
+            }
+        }
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     fn counter(&self, deployment: DeploymentId) -> Arc<AtomicU64> {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).entry(deployment).or_default().clone()
     }
@@ -67,9 +133,17 @@ impl RouteTable for Gateway {
     fn set(&self, webhook: &WebhookName, environment: &EnvironmentName, target: RouteTarget) {
         let mut routes = self.table.routes.write().unwrap_or_else(PoisonError::into_inner);
         let place = routes.entry(webhook.to_string()).or_default();
+        let known = place.get(environment.as_str());
         let stale = |known: &Arc<Route>| known.target.generation > target.generation || known.target == target;
-        if !place.get(environment.as_str()).is_some_and(stale) {
-            place.insert(environment.to_string(), Arc::new(Route { target, turn: AtomicUsize::new(0) }));
+        if known.is_some_and(stale) {
+            return;
+        }
+        let rebound = known.is_none_or(|known| known.target.triggers != target.triggers).then(|| target.triggers.clone());
+        place.insert(environment.to_string(), Arc::new(Route { target, turn: AtomicUsize::new(0) }));
+        drop(routes);
+        match rebound {
+            Some(triggers) => self.table.bind((webhook, environment), &triggers),
+            None => self.table.changes.send_modify(|changes| *changes += 1),
         }
     }
 
@@ -78,6 +152,8 @@ impl RouteTable for Gateway {
         if let Some(place) = routes.get_mut(webhook.as_str()) {
             place.remove(environment.as_str());
         }
+        drop(routes);
+        self.table.bind((webhook, environment), &[]);
     }
 
     fn in_flight(&self, deployment: &DeploymentId) -> u64 {
@@ -86,5 +162,43 @@ impl RouteTable for Gateway {
         // A counter that nobody holds is not needed any more.
         counters.retain(|_, counter| counter.load(Ordering::Acquire) > 0 || Arc::strong_count(counter) > 1);
         count
+    }
+}
+
+/// A path as the most lenient handler would read it.
+fn plain_path(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let mut decoded = path.to_owned();
+    // Escapes may be escaped themselves; what is still changing after some rounds belongs to nobody's route.
+    for _ in 0..4 {
+        let next = percent_encoding::percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
+        if next == decoded {
+            break;
+        }
+        decoded = next;
+    }
+    let mut segments: Vec<String> = Vec::new();
+    for segment in decoded.split(['/', '\\']) {
+        let segment = segment.split(';').next().unwrap_or_default().trim_matches(|character: char| character <= ' ');
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment.to_lowercase()),
+        }
+    }
+    segments.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_path;
+
+    #[test]
+    fn every_way_to_write_a_path_is_the_same_path() {
+        for path in ["/issues", "//issues/", "/Issues", "/%69ssues", "/%2569ssues", "/x/../issues", "/./issues;a=b", "/issues?x", "\\issues", "/issues%00"] {
+            assert_eq!(plain_path(path), "issues", "{path}");
+        }
+        assert_eq!(plain_path("/"), "");
+        assert_ne!(plain_path("/issues/7"), "issues");
     }
 }

@@ -98,3 +98,86 @@ pub(crate) fn unknown_variables(text: &str, known: &[&str]) -> Vec<String> {
     unknown.sort();
     unknown
 }
+
+/// A compiled expression over an event: a trigger's `filter` or `order_by`.
+pub struct EventExpression(Program);
+
+/// How much of a payload's lists an expression sees as `changed`.
+const MAX_COMMITS: usize = 100;
+
+impl EventExpression {
+    /// Compiles `text`, within the bounds that hold for every expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub fn compile(text: &str) -> Result<Self, String> {
+        compile(text).map(Self)
+    }
+
+    /// Whether the condition holds for an event.
+    ///
+    /// # Errors
+    /// What the payload does not have, or that the value is no truth value.
+    pub fn holds(&self, event: &str, payload: &serde_json::Value) -> Result<bool, String> {
+        match self.value(event, payload)? {
+            Value::Bool(value) => Ok(value),
+            _ => Err("the condition is neither true nor false".to_owned()),
+        }
+    }
+
+    /// The value as the text that orders deliveries.
+    ///
+    /// # Errors
+    /// What the payload does not have, or that the value has no short text.
+    pub fn key(&self, event: &str, payload: &serde_json::Value) -> Result<String, String> {
+        let text = match self.value(event, payload)? {
+            Value::String(text) => text.to_string(),
+            Value::Int(number) => number.to_string(),
+            Value::UInt(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
+            Value::Bool(value) => value.to_string(),
+            _ => return Err("a key is a text, a number or a truth value".to_owned()),
+        };
+        if text.len() > MAX_LENGTH { Err(format!("the key is longer than {MAX_LENGTH} bytes")) } else { Ok(text) }
+    }
+
+    fn value(&self, event: &str, payload: &serde_json::Value) -> Result<Value, String> {
+        let mut context = Context::default();
+        let reference = payload.get("ref").and_then(serde_json::Value::as_str).unwrap_or_default();
+        context.add_variable_from_value("event", event);
+        context.add_variable_from_value("branch", reference.strip_prefix("refs/heads/").unwrap_or_default());
+        context.add_variable_from_value("tag", reference.strip_prefix("refs/tags/").unwrap_or_default());
+        context.add_variable_from_value("changed", changed(payload));
+        context.add_variable("payload", payload).map_err(|error| error.to_string())?;
+        self.0.execute(&context).map_err(|error| error.to_string())
+    }
+}
+
+/// The paths that the commits of a push say they change, as GitHub, GitLab and Gitea list them.
+fn changed(payload: &serde_json::Value) -> Vec<String> {
+    let commits = payload.get("commits").and_then(serde_json::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let lists = commits.iter().take(MAX_COMMITS).flat_map(|commit| ["added", "modified", "removed"].map(|list| commit.get(list)));
+    let paths = lists.flatten().filter_map(serde_json::Value::as_array).flatten().filter_map(serde_json::Value::as_str);
+    paths.take(MAX_CHANGED).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_sees_the_payload_the_event_and_what_a_push_changed() {
+        let payload = json!({ "ref": "refs/heads/main", "issue": { "number": 7, "labels": [{ "name": "bug" }] },
+            "commits": [{ "added": ["a.txt"], "modified": ["src/b.rs"], "removed": [] }] });
+        let holds = |text: &str| EventExpression::compile(text).expect("CEL").holds("issues.opened", &payload);
+        assert_eq!(holds("payload.issue.labels.exists(l, l.name == \"bug\") && event == \"issues.opened\""), Ok(true));
+        assert_eq!(holds("branch == \"main\" && tag == \"\" && \"src/b.rs\" in changed"), Ok(true));
+        assert_eq!(holds("payload.issue.number > 9"), Ok(false));
+        assert!(holds("payload.pull_request.number > 9").is_err(), "what is not there is an error, not a no");
+        let key = |text: &str| EventExpression::compile(text).expect("CEL").key("issues.opened", &payload);
+        assert_eq!(key("payload.issue.number"), Ok("7".to_owned()));
+        assert!(key("payload.issue").is_err());
+    }
+}

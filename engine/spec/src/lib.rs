@@ -11,8 +11,10 @@ mod preset;
 mod problem;
 mod reader;
 mod schema;
+mod timetable;
 mod tree;
 
+pub use expression::EventExpression;
 pub use explain::explain;
 
 pub use model::{
@@ -24,3 +26,4 @@ pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
 pub use planner::plan;
 pub use problem::{Problem, Problems};
 pub use schema::schema;
+pub use timetable::Timetable;

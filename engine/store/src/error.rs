@@ -47,6 +47,12 @@ pub enum Error {
         /// The secret's name.
         what: String,
     },
+    /// The writer of events has ended: the daemon stops.
+    #[error("events are not taken any more; the daemon stops")]
+    Ended,
+    /// A status would move where its table does not lead.
+    #[error(transparent)]
+    Move(#[from] hookwright_core::status::IllegalMove),
     /// The key file cannot be used.
     #[error("cannot use the key file: {message}")]
     Key {

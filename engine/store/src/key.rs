@@ -6,9 +6,12 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use base64::Engine as _;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
 use hookwright_core::SecretValue;
+use sha2::Sha256;
 
 use crate::{Error, Result};
 
@@ -74,6 +77,13 @@ impl SecretKey {
         let payload = Payload { msg: sealed, aad: place.as_bytes() };
         let plain = self.cipher().decrypt(&XNonce::from(nonce), payload).map_err(|_| failed())?;
         String::from_utf8(plain).map(SecretValue::new).map_err(|_| failed())
+    }
+
+    /// A key of its own for a purpose (HMAC-SHA256 over its name), as Standard Webhooks writes keys.
+    pub(crate) fn derive(&self, purpose: &str) -> SecretValue {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        SecretValue::new(format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())))
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {

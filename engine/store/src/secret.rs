@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookwright_core::{ConfigName, EnvironmentName, SecretValue, WebhookName};
+use hookwright_core::{ConfigName, DeploymentId, EnvironmentName, SecretValue, Timestamp, WebhookName};
 
 use crate::sql::args;
 use crate::{Result, Store, Tx};
@@ -13,7 +13,8 @@ const DELETE: &str = "DELETE FROM secrets WHERE webhook = $1 AND environment = $
 const NAMES: &str = "SELECT name FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
 const PAGE: &str = "SELECT name FROM secrets WHERE webhook = $1 AND environment = $2 AND name > $3 ORDER BY name LIMIT $4";
 const VALUES: &str = "SELECT name, sealed FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
-const ALL: &str = "SELECT environment, name, sealed FROM secrets WHERE webhook = $1";
+const ALL: &str = "SELECT environment, name, sealed FROM secrets WHERE webhook = $1
+    UNION ALL SELECT environment, name, sealed FROM previous_secrets WHERE webhook = $1";
 
 fn place(webhook: &WebhookName, environment: &str, name: &str) -> String {
     format!("{webhook}/{environment}/{name}")
@@ -34,8 +35,46 @@ impl Store {
         Ok(())
     }
 
+    /// Sets a secret and keeps the value before it for signatures until a time: sources and receivers change over one after the other.
+    pub async fn secret_rotate_in(
+        &self,
+        tx: &mut Tx,
+        at: (&WebhookName, &EnvironmentName),
+        name: &ConfigName,
+        (value, until): (&SecretValue, Timestamp),
+    ) -> Result<()> {
+        const KEEP: &str = "INSERT INTO previous_secrets (webhook, environment, name, sealed, until)
+            SELECT webhook, environment, name, sealed, $4 FROM secrets WHERE webhook = $1 AND environment = $2 AND name = $3
+            ON CONFLICT (webhook, environment, name) DO UPDATE SET sealed = excluded.sealed, until = excluded.until";
+        tx.execute(KEEP, args![at.0, at.1, name, until]).await?;
+        self.secret_set_in(tx, at, name, value).await
+    }
+
+    /// The values of a secret that signatures are checked with: the one that is set, then the one before it while that is accepted.
+    pub async fn secret_signing_values(
+        &self,
+        at: (&WebhookName, &EnvironmentName),
+        name: &ConfigName,
+        now: Timestamp,
+    ) -> Result<Vec<SecretValue>> {
+        const BOTH: &str = "SELECT sealed, 0 AS age FROM secrets WHERE webhook = $1 AND environment = $2 AND name = $3
+            UNION ALL SELECT sealed, 1 AS age FROM previous_secrets
+                WHERE webhook = $1 AND environment = $2 AND name = $3 AND until > $4 ORDER BY age";
+        let place = place(at.0, at.1.as_str(), name.as_str());
+        let rows = self.fetch_all(BOTH, args![at.0, at.1, name, now]).await?;
+        rows.iter().map(|row| self.inner.key.open(&place, &row.text("sealed")?)).collect()
+    }
+
+    /// What deliveries to a deployment are signed with (Standard Webhooks: `whsec_` and the key in base64). Derived from the daemon's key, so
+    /// that it is the same after a restart and stored nowhere.
+    pub fn delivery_key(&self, deployment: DeploymentId) -> SecretValue {
+        self.inner.key.derive(&format!("delivery/{deployment}"))
+    }
+
     /// Removes a secret; `false` when it was not set.
     pub async fn secret_delete_in(&self, tx: &mut Tx, at: (&WebhookName, &EnvironmentName), name: &ConfigName) -> Result<bool> {
+        const PREVIOUS: &str = "DELETE FROM previous_secrets WHERE webhook = $1 AND environment = $2 AND name = $3";
+        tx.execute(PREVIOUS, args![at.0, at.1, name]).await?;
         Ok(tx.execute(DELETE, args![at.0, at.1, name]).await? > 0)
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Value {
     Text(Option<String>),
     /// BIGINT; booleans are 0 and 1.
     Integer(Option<i64>),
+    /// BYTEA.
+    Bytes(Vec<u8>),
 }
 
 /// Whatever can be bound: names, ids, digests and statuses as their text.
@@ -55,9 +57,12 @@ bind_as_text!(
     hookwright_core::AuditId,
     hookwright_core::CommitSha,
     hookwright_core::ConfigName,
+    hookwright_core::DeliveryId,
     hookwright_core::DeploymentId,
     hookwright_core::Digest,
     hookwright_core::EnvironmentName,
+    hookwright_core::EventId,
+    hookwright_core::HookAddress,
     hookwright_core::OutboxId,
     hookwright_core::PromotionId,
     hookwright_core::RefName,
@@ -68,12 +73,16 @@ bind_as_text!(
     hookwright_core::RunId,
     hookwright_core::StageName,
     hookwright_core::StageRunId,
+    hookwright_core::SubscriptionId,
     hookwright_core::TokenId,
+    hookwright_core::TriggerName,
     hookwright_core::WebhookName,
+    hookwright_core::status::DeliveryStatus,
     hookwright_core::status::DeploymentStatus,
     hookwright_core::status::PromotionStatus,
     hookwright_core::status::RunStatus,
     hookwright_core::status::StageStatus,
+    hookwright_core::status::SubscriptionStatus,
 );
 
 macro_rules! bind_as_integer {
@@ -144,6 +153,15 @@ impl Row {
     /// A TEXT column.
     pub(crate) fn text(&self, column: &'static str) -> Result<String> {
         self.optional_text(column)?.ok_or_else(|| Error::Corrupt { column, message: "it is null".to_owned() })
+    }
+
+    /// A BYTEA column.
+    pub(crate) fn bytes(&self, column: &'static str) -> Result<Vec<u8>> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+        .map_err(|cause| Error::Corrupt { column, message: cause.to_string() })
     }
 
     /// A BIGINT column that may be null.
@@ -218,6 +236,7 @@ macro_rules! bind {
             query = match value {
                 $crate::sql::Value::Text(text) => query.bind(text),
                 $crate::sql::Value::Integer(integer) => query.bind(integer),
+                $crate::sql::Value::Bytes(bytes) => query.bind(bytes),
             };
         }
         query

@@ -5,6 +5,7 @@ mod audit;
 mod caller;
 mod document;
 mod error;
+mod event;
 mod health;
 mod log;
 mod metrics;
@@ -17,6 +18,7 @@ mod run;
 mod secret;
 mod stream;
 mod token;
+mod trigger;
 mod webhook;
 mod words;
 
@@ -89,6 +91,7 @@ fn routes() -> OpenApiRouter<WebState> {
     let api = OpenApiRouter::new()
         .merge(audit::routes())
         .merge(document::routes())
+        .merge(event::routes())
         .merge(promotion::routes())
         .merge(release::routes())
         .merge(repository::routes())
@@ -96,6 +99,7 @@ fn routes() -> OpenApiRouter<WebState> {
         .merge(secret::routes())
         .merge(stream::routes())
         .merge(token::routes())
+        .merge(trigger::routes())
         .merge(webhook::routes());
     OpenApiRouter::new().nest("/api/v1", api).merge(health::routes()).merge(metrics::routes())
 }

@@ -1,5 +1,7 @@
 //! `/webhooks/{webhook}/environments/{environment}/secrets`: set and removed; names are listed, values never.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use hookwright_core::{Action, ConfigName, EnvironmentName, SecretValue, WebhookName};
@@ -14,6 +16,9 @@ use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
 use crate::page::{Filling, Limit, Page};
+
+/// How long the value before may be accepted.
+const LONGEST_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The largest value, in bytes: an environment variable must hold it.
 const VALUE_LIMIT: usize = 64 << 10;
@@ -47,6 +52,8 @@ struct NewSecret {
     /// 1 to 65536 bytes, none of them zero.
     #[schema(write_only)]
     value: String,
+    /// For so many seconds signatures made with the value before it are accepted too, up to 30 days; left out, not at all.
+    previous_seconds: Option<u32>,
 }
 
 /// The names of the secrets that are set; `build` is the environment of build secrets.
@@ -82,7 +89,11 @@ async fn secret_set(
     if new.value.is_empty() || new.value.len() > VALUE_LIMIT || new.value.contains('\0') {
         return Err(Problem::invalid(format!("a secret has 1 to {VALUE_LIMIT} bytes, none of them zero")));
     }
-    state.control.secret_set(&caller.actor, (&webhook, &environment), &name, &SecretValue::new(new.value)).await?;
+    let previous = new.previous_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    if previous.is_some_and(|time| time > LONGEST_OVERLAP) {
+        return Err(Problem::invalid("a value before is accepted for 30 days at most"));
+    }
+    state.control.secret_set(&caller.actor, (&webhook, &environment), &name, (&SecretValue::new(new.value), previous)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -46,17 +46,23 @@ fn show(answer: &Value, as_json: bool, columns: &[(&str, &str)]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The value that standard input holds.
+fn read_secret() -> Result<String> {
+    let mut value = String::new();
+    std::io::stdin().read_to_string(&mut value).context("cannot read the value from standard input")?;
+    let value = value.strip_suffix('\n').unwrap_or(&value);
+    if value.is_empty() {
+        bail!("the value is empty; pipe it in: printf %s VALUE | hookwright secret set WEBHOOK ENVIRONMENT NAME");
+    }
+    Ok(value.to_owned())
+}
+
 /// Secrets.
 pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> {
     let base = |webhook: &str, environment: &str| format!("/webhooks/{webhook}/environments/{environment}/secrets");
     match secret {
         Secret::Set { webhook, environment, name } => {
-            let mut value = String::new();
-            std::io::stdin().read_to_string(&mut value).context("cannot read the value from standard input")?;
-            let value = value.strip_suffix('\n').unwrap_or(&value);
-            if value.is_empty() {
-                bail!("the value is empty; pipe it in: printf %s VALUE | hookwright secret set {webhook} {environment} {name}");
-            }
+            let value = read_secret()?;
             client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&json!({ "value": value }))).await?;
             println!("{name} is set for {webhook} in {environment}");
             let shortest = hookwright_runtime::SHORTEST_MASK;
@@ -65,6 +71,12 @@ pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> 
                     "its value is shorter than {shortest} bytes and is not hidden in logs; choose a longer one if it is to stay secret"
                 );
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Secret::Rotate { webhook, environment, name, hours } => {
+            let value = json!({ "value": read_secret()?, "previous_seconds": u64::from(hours) * 3600 });
+            client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&value)).await?;
+            println!("{name} is set for {webhook} in {environment}; signatures made with the value before it are accepted for {hours} hours");
             Ok(ExitCode::SUCCESS)
         }
         Secret::List { webhook, environment, json } => {

@@ -85,7 +85,7 @@ impl LocalRun<'_> {
         let build = EnvironmentName::new("build")?;
         let me = actor();
         for (name, value) in &secrets {
-            control.secret_set(&me, (&self.webhook, &build), name, value).await?;
+            control.secret_set(&me, (&self.webhook, &build), name, (value, None)).await?;
         }
         let snapshot = Snapshot { repository: own.join("snapshot.git"), index: own.join("snapshot.index") };
         let commit = snapshot.take(folder).await?;

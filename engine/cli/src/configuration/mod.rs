@@ -66,6 +66,7 @@ pub(crate) struct GatewayConfiguration {
     #[serde(deserialize_with = "optional_address")]
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) body_limit: u64,
+    pub(crate) event_limit: u64,
     #[serde(deserialize_with = "duration")]
     pub(crate) header_timeout: Duration,
     #[serde(deserialize_with = "duration")]
@@ -111,6 +112,8 @@ pub(crate) struct RetentionConfiguration {
     pub(crate) deployments: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) cache: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) events: Duration,
 }
 
 /// Settings that cannot be used, in words for whoever starts the daemon.

@@ -1,5 +1,7 @@
 //! What people may ask of promotions. Rights are checked here, and the audit line is written in the transaction of the deed.
 
+use std::time::Duration;
+
 use hookwright_core::status::PromotionStatus;
 use hookwright_core::{
     Action, Actor, Approval, ApprovalId, ConfigName, Decision, EnvironmentName, Hold, Origin, Promotion, PromotionId, Release, ReleaseId,
@@ -149,7 +151,7 @@ impl Control {
         actor: &Actor,
         at: (&WebhookName, &EnvironmentName),
         name: &ConfigName,
-        value: &SecretValue,
+        (value, previous): (&SecretValue, Option<Duration>),
     ) -> Result<Option<PromotionId>> {
         let (webhook, environment) = at;
         allow(actor, Action::Develop, "set secrets of", webhook, environment)?;
@@ -159,7 +161,10 @@ impl Control {
             None => None,
         };
         let mut tx = deps.store.begin().await?;
-        deps.store.secret_set_in(&mut tx, at, name, value).await?;
+        match previous {
+            Some(time) => deps.store.secret_rotate_in(&mut tx, at, name, (value, deps.clock.now().plus(time))).await?,
+            None => deps.store.secret_set_in(&mut tx, at, name, value).await?,
+        }
         let entry = NewAudit {
             user: &actor.user,
             action: "secret.set",

@@ -2,6 +2,7 @@
 //! starts from the store and asks the runtime; nothing is remembered between two looks but when a drain began.
 
 mod step;
+mod trigger;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

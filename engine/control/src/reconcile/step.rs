@@ -7,7 +7,7 @@ use hookwright_spec::Spec;
 use std::time::Duration;
 use tracing::info;
 
-use super::State;
+use super::{State, trigger};
 use crate::promotion::{end_in, open_in, spec_of, wake_all};
 use crate::{Deps, Error, Result};
 
@@ -98,6 +98,7 @@ async fn wanted(deps: &Deps, deployment: &Deployment) -> Result<DeploymentSpec> 
         ("HOOKWRIGHT_RELEASE", deployment.release.to_string()),
         ("HOOKWRIGHT_COMMIT", release.commit.to_string()),
     ];
+    let signing = ("HOOKWRIGHT_SIGNING_KEY".to_owned(), deps.store.delivery_key(deployment.id));
     let config = deployment.config.iter().map(|(name, value)| (name.to_string(), value.clone()));
     Ok(DeploymentSpec {
         id: deployment.id,
@@ -106,7 +107,7 @@ async fn wanted(deps: &Deps, deployment: &Deployment) -> Result<DeploymentSpec> 
         image: deployment.image,
         command: Some(spec.handler.command).filter(|command| !command.is_empty()),
         environment_variables: config.chain(own.map(|(name, value)| (name.to_owned(), value))).collect(),
-        secrets: declared.map(|(name, value)| (name.to_string(), value)).collect(),
+        secrets: declared.map(|(name, value)| (name.to_string(), value)).chain([signing]).collect(),
         port: spec.handler.port,
         health: spec.handler.health,
         resources: spec.handler.resources,
@@ -127,6 +128,8 @@ pub(super) async fn route(deps: &Deps, deployment: &Deployment) -> Result<()> {
         unavailable_reason: Some(reason.unwrap_or_else(|| "no instance is ready; they are being started again".to_owned())),
         access: if spec.api.security.is_empty() { Access::Open } else { Access::DaemonToken },
         response_timeout: RESPONSE,
+        triggers: trigger::bound(deps, deployment, &spec).await?,
+        signing_key: deps.store.delivery_key(deployment.id),
     };
     deps.routes.set(&deployment.webhook, &deployment.environment, target);
     Ok(())

@@ -2,6 +2,7 @@
 //! concurrency, what holds after a crash, which errors are the user's, and what an implementation must not do.
 
 mod artifact;
+mod deliver;
 mod executor;
 mod git;
 mod image;
@@ -12,6 +13,7 @@ mod route;
 mod runtime;
 
 pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
+pub use deliver::{Deliverer, SampleEvent};
 pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState, Limits, Passed};
 pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,

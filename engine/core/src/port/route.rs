@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{DeploymentId, EnvironmentName, WebhookName};
+use crate::{BoundTrigger, DeploymentId, EnvironmentName, SecretValue, WebhookName};
 
 /// Who may call an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct RouteTarget {
     pub access: Access,
     /// The longest time from the request's head to the answer's head.
     pub response_timeout: Duration,
+    /// What it is triggered by.
+    pub triggers: Vec<BoundTrigger>,
+    /// What deliveries are signed with; the handler finds the same in its environment.
+    pub signing_key: SecretValue,
 }
 
 /// The gateway's routes. All calls are cheap, never fail and take effect for the next request.

@@ -1,15 +1,19 @@
 //! The states of everything that runs, each with its one transition table. A status column is written only through `to`.
 //! The tables in `engine/README.md` say who makes each move and what a restart finds.
 
+mod delivery;
 mod deployment;
 mod promotion;
 mod run;
 mod stage;
+mod subscription;
 
+pub use delivery::DeliveryStatus;
 pub use deployment::DeploymentStatus;
 pub use promotion::PromotionStatus;
 pub use run::RunStatus;
 pub use stage::StageStatus;
+pub use subscription::SubscriptionStatus;
 
 /// A move that the transition table does not have: a bug of ours, never the user's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

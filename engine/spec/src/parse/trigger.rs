@@ -1,7 +1,6 @@
 //! `triggers:`.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use hookwright_core::{ConfigName, TriggerName};
@@ -11,7 +10,7 @@ use super::handler::url_path;
 use super::pipeline::condition;
 use crate::reader::{Reader, cut, nearest};
 use crate::tree::Tree;
-use crate::{ConfigEntry, Deliver, Retry, Trigger, Verify};
+use crate::{ConfigEntry, Deliver, Retry, Timetable, Trigger, Verify};
 
 const SOURCES: &[&str] = &[
     "github",
@@ -121,7 +120,7 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
     }
     let cron = fields.get("cron").and_then(|node| {
         let text = reader.text(node, "`cron`", false)?;
-        if let Err(message) = check_cron(&text) {
+        if let Err(message) = Timetable::new(&text, None) {
             reader.problem(
                 node,
                 format!("`cron` is not valid: {message}"),
@@ -143,16 +142,6 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
         fields.get("filter").and_then(|node| condition(reader, node, "`filter`", Some(&["event", "payload", "branch", "tag", "changed"])));
     let deliver = deliver(reader, fields.get("deliver"));
     Some(Trigger { source: source?, repository, events, secret, verify, filter, cron, timezone: zone, deliver })
-}
-
-/// A pattern that never fires is refused too: the search for its first time ends in an error.
-fn check_cron(text: &str) -> Result<(), String> {
-    if text.split_whitespace().count() != 5 || text.len() > 200 {
-        return Err("it does not have five fields".to_owned());
-    }
-    let cron = croner::Cron::from_str(text).map_err(|error| error.to_string())?;
-    let epoch = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
-    cron.find_next_occurrence(&epoch, false).map(drop).map_err(|_| "it never fires".to_owned())
 }
 
 fn deliver(reader: &mut Reader<'_>, node: Option<&Tree>) -> Deliver {

@@ -1,0 +1,173 @@
+//! `triggers` and `events`: what starts webhooks, what was received, and delivering it again.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::arguments::{Events, Replay, SendEvent};
+use crate::client::Client;
+use crate::output::{self, instant, plain, text};
+
+/// The triggers of what is deployed.
+pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool) -> Result<ExitCode> {
+    let filter = webhook.map(|name| format!("?webhook={name}")).unwrap_or_default();
+    let answer = client.get(&format!("/triggers{filter}")).await?;
+    if json {
+        output::json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.is_empty() {
+        println!("No trigger is deployed. Declare one under `triggers:` in webhook.yaml and push.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |trigger: &Value| {
+        let address = trigger["address"].as_str().map_or_else(|| "-".to_owned(), |path| format!("{}{path}", client.server));
+        vec![
+            text(&trigger["webhook"]),
+            text(&trigger["environment"]),
+            text(&trigger["name"]),
+            text(&trigger["source"]),
+            text(&trigger["status"]),
+            instant(&trigger["last_event_at"]),
+            text(&trigger["waiting"]),
+            address,
+        ]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    output::table(&["WEBHOOK", "ENVIRONMENT", "TRIGGER", "SOURCE", "STATUS", "LAST EVENT", "WAITING", "ADDRESS"], &rows);
+    for trigger in items.iter().filter(|trigger| trigger["status_reason"].is_string()) {
+        println!("\n{} of {} in {}: {}", text(&trigger["name"]), text(&trigger["webhook"]), text(&trigger["environment"]), text(&trigger["status_reason"]));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Events.
+pub(crate) async fn events(client: &Client, events: Events) -> Result<ExitCode> {
+    match events.action {
+        Some(crate::arguments::EventAction::Show { event, json }) => show(client, &event, json.json).await,
+        Some(crate::arguments::EventAction::Replay(replay)) => replay_events(client, &replay).await,
+        Some(crate::arguments::EventAction::Send(send)) => send_event(client, &send).await,
+        None => list(client, &events).await,
+    }
+}
+
+async fn list(client: &Client, wish: &Events) -> Result<ExitCode> {
+    let limit = wish.limit.to_string();
+    let pairs = [
+        ("webhook", wish.webhook.as_deref()),
+        ("environment", wish.environment.as_deref()),
+        ("trigger", wish.trigger.as_deref()),
+        ("type", wish.kind.as_deref()),
+        ("status", wish.status.as_deref()),
+        ("payload", wish.payload.as_deref()),
+        ("limit", Some(limit.as_str())),
+    ];
+    let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+    let answer = client.get(&format!("/events?{query}")).await?;
+    if wish.json.json {
+        output::json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.is_empty() {
+        println!("No event like that. `hookwright triggers` shows where events are received; `hookwright events send` sends an example.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |delivery: &Value| {
+        let reason: String = text(&delivery["status_reason"]).lines().next().unwrap_or_default().chars().take(60).collect();
+        vec![
+            text(&delivery["event"]),
+            instant(&delivery["created_at"]),
+            format!("{}/{}/{}", text(&delivery["webhook"]), text(&delivery["environment"]), text(&delivery["trigger"])),
+            text(&delivery["type"]),
+            if delivery["replay"] == true { format!("{} (replay)", text(&delivery["status"])) } else { text(&delivery["status"]) },
+            text(&delivery["attempts"]),
+            reason,
+        ]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    output::table(&["EVENT", "RECEIVED", "FOR", "TYPE", "STATUS", "ATTEMPTS", "REASON"], &rows);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
+    let answer = client.get(&format!("/events/{event}")).await?;
+    if json {
+        output::json(&answer);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{} of {}, received {} for {}/{}/{}{}",
+        text(&answer["type"]),
+        text(&answer["source"]),
+        instant(&answer["received_at"]),
+        text(&answer["webhook"]),
+        text(&answer["environment"]),
+        text(&answer["trigger"]),
+        if answer["verified"] == true { "" } else { ", not verified" }
+    );
+    for header in answer["headers"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        println!("  {}: {}", text(&header["name"]), text(&header["value"]));
+    }
+    println!();
+    match answer["body"].as_str() {
+        Some(body) => println!("{}", plain(body)),
+        None => println!("(a body that is no text; --json has it in base64)"),
+    }
+    for part in answer["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let delivery = &part["delivery"];
+        println!("\n{} in {}: {} {}", text(&delivery["id"]), text(&delivery["environment"]), text(&delivery["status"]), text(&delivery["status_reason"]));
+        for attempt in part["attempts"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            let what = attempt["status"].as_u64().map_or_else(|| text(&attempt["error"]), |status| format!("answered {status}"));
+            println!("  attempt {} at {}, {} ms: {what}", text(&attempt["number"]), instant(&attempt["started_at"]), text(&attempt["duration_ms"]));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
+    match (&replay.event, &replay.webhook) {
+        (Some(event), None) => {
+            let delivery = client.post(&format!("/events/{event}/replay"), &json!({ "environment": replay.to })).await?;
+            println!("{event} is delivered again in {}, as {}", text(&delivery["environment"]), text(&delivery["id"]));
+        }
+        (None, Some(webhook)) => {
+            let status = if replay.dead { Some("dead") } else { replay.status.as_deref() };
+            let wish = json!({ "status": status, "environment": replay.environment, "trigger": replay.trigger, "to": replay.to,
+                "since": replay.since.as_deref().map(millis).transpose()?, "until": replay.until.as_deref().map(millis).transpose()? });
+            let answer = client.post(&format!("/webhooks/{webhook}/events/replay"), &wish).await?;
+            println!("{} deliveries are made again", text(&answer["replayed"]));
+        }
+        _ => bail!("name one event, or a webhook: hookwright events replay EVENT, or hookwright events replay --webhook NAME --dead"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn millis(text: &str) -> Result<i64> {
+    let instant: jiff::Timestamp = text.parse().with_context(|| format!("`{text}` is no time; write 2026-11-24T08:00:00Z"))?;
+    Ok(instant.as_millisecond())
+}
+
+/// Sends an example event through the front door, as its source would.
+async fn send_event(client: &Client, send: &SendEvent) -> Result<ExitCode> {
+    let mut set = BTreeMap::new();
+    for pair in &send.set {
+        let (path, value) = pair.split_once('=').with_context(|| format!("write `--set {pair}=VALUE`"))?;
+        set.insert(path.to_owned(), value.to_owned());
+    }
+    let path = format!("/webhooks/{}/environments/{}/triggers/{}/sample", send.webhook, send.environment, send.trigger);
+    let sample = client.post(&path, &json!({ "type": send.event, "set": set })).await?;
+    let headers = sample["headers"].as_object().into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    let address = format!("{}{}", client.server, text(&sample["path"]));
+    let (status, answer) = client.deliver(&address, headers, sample["body"].as_str().unwrap_or_default()).await?;
+    if !status.is_success() {
+        bail!("the event was refused with {status}: {}", plain(&answer));
+    }
+    println!("sent to {address}: {status} {}", plain(&answer));
+    println!("`hookwright events {}` shows what became of it", send.webhook);
+    Ok(ExitCode::SUCCESS)
+}

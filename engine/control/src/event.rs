@@ -1,0 +1,182 @@
+//! What people may ask of events: deliver one again, or many, and try a trigger with an example. Rights are checked here.
+
+use hookwright_core::port::SampleEvent;
+use hookwright_core::status::DeliveryStatus;
+use hookwright_core::{
+    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, Subscription, Timestamp, TriggerPlace,
+};
+use hookwright_store::{AttemptEnd, DeliveryFilter, NewAudit};
+
+use crate::{Control, Error, Result};
+
+/// Deliveries that one request may repeat.
+const MOST: u64 = 100_000;
+
+/// Read at a time.
+const PORTION: u32 = 500;
+
+impl Control {
+    /// Delivers an event again, to where it came for or to another environment of its webhook. It is marked as a replay.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Conflict` when the trigger is not deployed there.
+    pub async fn event_replay(&self, actor: &Actor, id: EventId, environment: Option<&EnvironmentName>) -> Result<Delivery> {
+        let missing = || Error::NotFound(format!("there is no event {id}"));
+        let event = self.deps().store.event_fetch(id).await?.ok_or_else(missing)?;
+        let subscription = self.replay_target(actor, &event.place, environment).await?;
+        let delivery = self.replay(&event, &subscription).await?;
+        self.audit(actor, &subscription.place, ("event.replay", &format!("{id} as {}", delivery.id))).await?;
+        Ok(delivery)
+    }
+
+    /// Delivers again whatever the filter selects, oldest first. Returns how many there were.
+    ///
+    /// # Errors
+    /// `Invalid` without a webhook or for more than a hundred thousand; `Forbidden`; `Conflict` when a trigger is not deployed where they go.
+    pub async fn event_replay_all(&self, actor: &Actor, filter: &DeliveryFilter, environment: Option<&EnvironmentName>) -> Result<u64> {
+        let Some(webhook) = &filter.webhook else { return Err(Error::Invalid("name a webhook".to_owned())) };
+        let mut chosen: Vec<Delivery> = Vec::new();
+        let mut before = None;
+        loop {
+            let page = self.deps().store.delivery_list(filter, before, PORTION).await?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.sequence);
+            chosen.extend(page);
+            if chosen.len() as u64 > MOST {
+                return Err(Error::Invalid(format!("these are more than {MOST} deliveries; choose a shorter time")));
+            }
+        }
+        let places: std::collections::BTreeSet<&TriggerPlace> = chosen.iter().map(|delivery| &delivery.place).collect();
+        let mut targets = std::collections::BTreeMap::new();
+        for place in places {
+            targets.insert(place.clone(), self.replay_target(actor, place, environment).await?);
+        }
+        let mut replayed = 0;
+        for delivery in chosen.iter().rev() {
+            let (Some(target), Some(event)) = (targets.get(&delivery.place), self.deps().store.event_fetch(delivery.event).await?) else {
+                continue;
+            };
+            self.replay(&event, target).await?;
+            replayed += 1;
+        }
+        let mut tx = self.deps().store.begin().await?;
+        let detail = format!("{replayed} deliveries");
+        let line = NewAudit { user: &actor.user, action: "event.replay", webhook: Some(webhook), environment, detail: &detail };
+        tx.audit_append(line).await?;
+        tx.commit("event.replayed").await?;
+        Ok(replayed)
+    }
+
+    /// Stops a delivery that has not ended.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Conflict` when it has ended.
+    pub async fn delivery_cancel(&self, actor: &Actor, id: DeliveryId) -> Result<()> {
+        let missing = || Error::NotFound(format!("there is no delivery {id}"));
+        let delivery = self.deps().store.delivery_fetch(id).await?.ok_or_else(missing)?;
+        let TriggerPlace { webhook, environment, .. } = &delivery.place;
+        must(actor, (webhook, environment), "cancel deliveries")?;
+        let ended = || Error::Conflict(format!("the delivery {id} has ended"));
+        if delivery.status.is_end() {
+            return Err(ended());
+        }
+        let from = delivery.status;
+        let canceled = Delivery {
+            status: from.to(DeliveryStatus::Canceled)?,
+            status_reason: Some(format!("canceled by {}", actor.user)),
+            ended_at: Some(self.deps().clock.now()),
+            ..delivery.clone()
+        };
+        if !self.deps().inbox.attempt_ended(AttemptEnd { attempt: None, delivery: canceled, from }).await? {
+            return Err(ended());
+        }
+        self.deps().deliverer.wake(delivery.subscription);
+        Ok(())
+    }
+
+    /// An example event of a trigger, signed as its source does it; whoever asked sends it.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Invalid` when the source has no such example.
+    pub async fn event_sample(
+        &self,
+        actor: &Actor,
+        place: &TriggerPlace,
+        (kind, sets): (Option<&str>, &[(String, String)]),
+    ) -> Result<SampleEvent> {
+        must(actor, (&place.webhook, &place.environment), "send events")?;
+        let subscription = self.subscription_of(place).await?;
+        let sample = self.deps().deliverer.sample(subscription.id, kind, sets, self.deps().clock.now()).await;
+        let sample = sample.map_err(|error| match error.blame {
+            Blame::Failed => Error::Invalid(error.message),
+            Blame::Errored => error.into(),
+        })?;
+        let detail = format!("{} for `{}`", kind.unwrap_or("an example"), place.trigger);
+        self.audit(actor, place, ("event.sample", &detail)).await?;
+        Ok(sample)
+    }
+
+    async fn replay(&self, event: &Event, subscription: &Subscription) -> Result<Delivery> {
+        let deps = self.deps();
+        let now = deps.clock.now();
+        let known = deps.store.delivery_list_of_event(event.id).await?;
+        let delivery = Delivery {
+            id: DeliveryId::new(&*deps.ids),
+            event: event.id,
+            sequence: 0,
+            subscription: subscription.id,
+            place: subscription.place.clone(),
+            kind: event.kind.clone(),
+            status: DeliveryStatus::Queued,
+            status_reason: None,
+            attempts: 0,
+            replay: true,
+            order_key: known.into_iter().find_map(|delivery| delivery.order_key),
+            created_at: now,
+            due_at: now,
+            ended_at: None,
+        };
+        let delivery = deps.inbox.replay(delivery).await?;
+        deps.deliverer.wake(subscription.id);
+        Ok(delivery)
+    }
+
+    /// Where a replay goes, if the actor may send there.
+    async fn replay_target(&self, actor: &Actor, place: &TriggerPlace, environment: Option<&EnvironmentName>) -> Result<Subscription> {
+        must(actor, (&place.webhook, &place.environment), "replay events")?;
+        let environment = environment.unwrap_or(&place.environment);
+        must(actor, (&place.webhook, environment), "replay events")?;
+        self.subscription_of(&TriggerPlace { environment: environment.clone(), ..place.clone() }).await
+    }
+
+    async fn subscription_of(&self, place: &TriggerPlace) -> Result<Subscription> {
+        let subscriptions = self.deps().store.subscription_list(&place.webhook, Some(&place.environment)).await?;
+        let found = subscriptions.into_iter().find(|subscription| subscription.place.trigger == place.trigger);
+        let TriggerPlace { webhook, environment, trigger } = place;
+        found.ok_or_else(|| {
+            let text = format!("the trigger `{trigger}` of `{webhook}` is not deployed in `{environment}`; `hookwright triggers {webhook}` shows where it is");
+            Error::Conflict(text)
+        })
+    }
+
+    async fn audit(&self, actor: &Actor, place: &TriggerPlace, (action, detail): (&str, &str)) -> Result<()> {
+        let mut tx = self.deps().store.begin().await?;
+        let (webhook, environment) = (Some(&place.webhook), Some(&place.environment));
+        tx.audit_append(NewAudit { user: &actor.user, action, webhook, environment, detail }).await?;
+        tx.commit("event.audited").await?;
+        Ok(())
+    }
+}
+
+fn must(actor: &Actor, (webhook, environment): (&hookwright_core::WebhookName, &EnvironmentName), what: &str) -> Result<()> {
+    if actor.may(Action::Develop, Some(webhook), Some(environment)) {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("{} may not {what} of `{webhook}` in `{environment}`", actor.user)))
+}
+
+/// Removes events that were received long ago, with their deliveries.
+pub(crate) async fn forget(deps: &crate::Deps, before: Timestamp) -> Result<()> {
+    while deps.store.event_forget(before).await? > 0 {}
+    Ok(())
+}

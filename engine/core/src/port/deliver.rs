@@ -1,0 +1,36 @@
+//! Waking the delivery of events, and making events to try a webhook with.
+
+use async_trait::async_trait;
+
+use crate::{PortError, SubscriptionId, Timestamp};
+
+/// An event as its source would send it, signed with the trigger's own secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SampleEvent {
+    /// The path it is to be sent to, by POST.
+    pub path: String,
+    /// Its headers, the signature among them.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: String,
+}
+
+/// Gives stored events to handlers.
+#[async_trait]
+pub trait Deliverer: Send + Sync + 'static {
+    /// Has the deliveries of a subscription looked at. The call is cheap, never fails and carries nothing: what is to be delivered is in the store,
+    /// and a call that is lost with the process is made up for at the next start.
+    fn wake(&self, subscription: SubscriptionId);
+
+    /// The example event of a type, each `(path, value)` of `sets` put in: `issue.title` is the field `title` of `issue`. Nothing is sent.
+    ///
+    /// # Errors
+    /// *Failed* when nothing of the subscription is deployed, its source has no such example, or a path leads nowhere.
+    async fn sample(
+        &self,
+        subscription: SubscriptionId,
+        kind: Option<&str>,
+        sets: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<SampleEvent, PortError>;
+}

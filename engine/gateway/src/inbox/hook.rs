@@ -1,0 +1,144 @@
+//! A trigger made ready to receive: its source's verification with the secrets, and the compiled expressions.
+
+use std::sync::Arc;
+
+use hookwright_core::Event;
+use hookwright_spec::EventExpression;
+use hookwright_store::NewEvent;
+use hookwright_trigger::{Binding, Definition, Definitions, NewBinding, ReceivedEvent, payload};
+use http::HeaderMap;
+
+use crate::delivery::texts;
+use crate::table::TriggerRoute;
+
+/// What stands in a stored header in the place of a secret.
+const HIDDEN: &str = "[secret]";
+
+/// What receives at an address.
+pub(crate) struct Hook {
+    pub(crate) route: Arc<TriggerRoute>,
+    /// Or why nothing can be verified: then nothing is taken.
+    pub(crate) binding: Result<Binding, String>,
+    pub(crate) definition: Option<Arc<Definition>>,
+    filter: Option<Result<EventExpression, String>>,
+    order_by: Option<Result<EventExpression, String>>,
+}
+
+impl Hook {
+    pub(crate) fn new(route: Arc<TriggerRoute>) -> Self {
+        let trigger = &route.trigger;
+        let definition = Definitions::embedded().find(&trigger.source);
+        let binding = match &definition {
+            None => Err(format!("there is no event source `{}`", trigger.source)),
+            Some(definition) => Binding::new(NewBinding {
+                definition: definition.clone(),
+                options: &trigger.options,
+                verified: trigger.verified,
+                secrets: trigger.secrets.clone(),
+            })
+            .map_err(|error| error.to_string()),
+        };
+        let filter = trigger.filter.as_deref().map(EventExpression::compile);
+        let order_by = trigger.deliver.order_by.as_deref().map(EventExpression::compile);
+        Self { binding, definition, filter, order_by, route }
+    }
+
+    /// An event as it is stored, with the decision whether the handler gets it.
+    pub(crate) fn event(&self, received: ReceivedEvent, headers: &HeaderMap, now: hookwright_core::Timestamp) -> NewEvent {
+        let trigger = &self.route.trigger;
+        let (skipped, order_key) = self.judge(&received, headers);
+        NewEvent {
+            subscription: trigger.subscription,
+            place: self.place(),
+            source: trigger.source.clone(),
+            kind: storable(&received.kind),
+            source_id: received.source_id.as_deref().map(storable),
+            verified: trigger.verified,
+            received_at: now,
+            headers: self.without_secrets(headers),
+            body: received.body,
+            replay_keys: received.replay_keys,
+            skipped,
+            order_key: order_key.as_deref().map(storable),
+            not_before: None,
+        }
+    }
+
+    fn place(&self) -> hookwright_core::TriggerPlace {
+        let TriggerRoute { webhook, environment, trigger } = &*self.route;
+        hookwright_core::TriggerPlace { webhook: webhook.clone(), environment: environment.clone(), trigger: trigger.name.clone() }
+    }
+
+    /// Why the handler does not get an event, and what its order is kept by.
+    fn judge(&self, received: &ReceivedEvent, headers: &HeaderMap) -> (Option<String>, Option<String>) {
+        if received.ping {
+            return (Some("the source tries the address out".to_owned()), None);
+        }
+        if !is_wanted(&self.route.trigger.events, &received.kind) {
+            return (Some("the trigger does not ask for events of this type".to_owned()), None);
+        }
+        if self.filter.is_none() && self.order_by.is_none() {
+            return (None, None);
+        }
+        let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let payload = payload(content_type, &received.body).unwrap_or(serde_json::Value::Null);
+        let skipped = self.filter.as_ref().and_then(|filter| {
+            match filter.as_ref().map_err(Clone::clone).and_then(|filter| filter.holds(&received.kind, &payload)) {
+                Ok(true) => None,
+                Ok(false) => Some("the filter says no".to_owned()),
+                Err(error) => Some(format!("the filter cannot be answered: {error}")),
+            }
+        });
+        // What has no key keeps its order among those without one.
+        let key = self.order_by.as_ref().map(|order_by| {
+            let key = order_by.as_ref().map_err(Clone::clone).and_then(|order_by| order_by.key(&received.kind, &payload));
+            key.unwrap_or_default()
+        });
+        (skipped, key)
+    }
+
+    /// The headers as texts. A header that holds the secret itself, as token schemes send it, is stored without it.
+    fn without_secrets(&self, headers: &HeaderMap) -> Vec<(String, String)> {
+        let hide = |value: String| {
+            let secrets = self.route.trigger.secrets.iter().map(|secret| secret.expose()).filter(|secret| !secret.is_empty());
+            secrets.fold(value, |value, secret| value.replace(secret, HIDDEN))
+        };
+        texts(headers).into_iter().map(|(name, value)| (name, hide(value))).collect()
+    }
+}
+
+/// Whether a trigger that names types asks for this one: `issues` asks for `issues.opened` too, and so does `issues.*`.
+fn is_wanted(events: &[String], kind: &str) -> bool {
+    let asks = |event: &String| {
+        let stem = event.strip_suffix(".*").unwrap_or(event);
+        event == "*" || kind == event || kind.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.'))
+    };
+    events.is_empty() || events.iter().any(asks)
+}
+
+/// A text of the source as the databases take it.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// The event as it is read back, for whoever delivers it at once.
+pub(crate) fn stored(event: &NewEvent, delivery: &hookwright_core::Delivery) -> Event {
+    event.clone().stored(delivery.event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wanted;
+
+    #[test]
+    fn a_trigger_gets_the_types_it_names_and_what_lies_below_them() {
+        let wanted = |events: &[&str], kind| is_wanted(&events.iter().map(|event| (*event).to_owned()).collect::<Vec<_>>(), kind);
+        assert!(wanted(&[], "push"));
+        assert!(wanted(&["issues.opened"], "issues.opened"));
+        assert!(wanted(&["issues"], "issues.opened"));
+        assert!(wanted(&["issues.*"], "issues.opened"));
+        assert!(wanted(&["*"], "push"));
+        assert!(!wanted(&["issues.opened"], "issues.closed"));
+        assert!(!wanted(&["issues"], "issues_other"));
+    }
+}

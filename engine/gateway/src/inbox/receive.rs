@@ -1,0 +1,189 @@
+//! One request of an event source.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use hookwright_core::Delivery;
+use hookwright_store::{Accepted, NewEvent};
+use hookwright_trigger::{Answer, Incoming, Received};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::hook::{Hook, stored};
+use super::{BODY_TIME, InboxState, PORTION, READING};
+use crate::Problem;
+use crate::authenticate::strip_daemon_tokens;
+use crate::delivery::Answered;
+
+/// When a source is to try again whose event could not be stored, in seconds.
+const AGAIN: &str = "5";
+
+/// How much longer than the source's deadline an event that is answered synchronously is kept from being delivered again.
+const SYNC_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+pub(super) async fn receive(State(state): State<InboxState>, Path(address): Path<String>, request: Request) -> Response {
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
+    let Some(hook) = state.table.hook(&address) else { return unknown().into_response() };
+    // In a task of its own: once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
+    let taken = tokio::spawn(async move { state.take(hook, request).await }).await;
+    let broken = |_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be taken; send it again"));
+    with_retry_after(taken.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response))
+}
+
+impl InboxState {
+    async fn take(&self, hook: Arc<Hook>, request: Request) -> Result<Response, Problem> {
+        let cannot_verify = |reason: &String| {
+            tracing::warn!(webhook = %hook.route.webhook, environment = %hook.route.environment, "an event was refused: {reason}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "events cannot be verified at the moment; whoever deployed this finds the reason in the daemon's log")
+        };
+        let binding = hook.binding.as_ref().map_err(cannot_verify)?;
+        let (mut parts, body) = request.into_parts();
+        let (body, _memory) = self.read(&parts.headers, body).await?;
+        let now = self.clock.now();
+        let incoming = Incoming { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body, now };
+        let received = binding.receive(&incoming).map_err(|refusal| {
+            let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+            Problem::new(status, refusal.detail)
+        })?;
+        let received = match received {
+            Received::Answer(answer) => return Ok(handshake(answer)),
+            Received::Events(received) => received,
+        };
+        // A daemon token that somebody tried the address with is neither stored nor passed on.
+        strip_daemon_tokens(&self.store, &mut parts.headers).await?;
+        let events: Vec<NewEvent> = received.into_iter().map(|event| hook.event(event, &parts.headers, now)).collect();
+        if hook.route.trigger.deliver.sync
+            && let [event] = events.as_slice()
+            && event.skipped.is_none()
+        {
+            return self.answer_by_handler(&hook, event.clone()).await;
+        }
+        let mut ids = Vec::new();
+        for taken in futures_util::future::join_all(events.into_iter().map(|event| self.store_and_offer(event))).await {
+            ids.extend(taken?);
+        }
+        Ok(acknowledged(&ids))
+    }
+
+    /// Reads a body whole, within bounds of size, time and memory.
+    async fn read(&self, headers: &HeaderMap, mut body: Body) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+        let limit = usize::try_from(self.body_limit).unwrap_or(usize::MAX);
+        let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the event is larger than {limit} bytes"));
+        let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon stops");
+        let portions = (declared.unwrap_or(PORTION) / PORTION + 1).min(READING);
+        let reading = async {
+            let mut memory =
+                self.reading.clone().acquire_many_owned(u32::try_from(portions).unwrap_or(u32::MAX)).await.map_err(ended)?;
+            let mut read = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off"))?;
+                let Some(data) = frame.data_ref() else { continue };
+                if read.len() + data.len() > limit {
+                    return Err(too_large());
+                }
+                read.extend_from_slice(data);
+                while memory.num_permits() * PORTION < read.len() && memory.num_permits() < READING {
+                    memory.merge(self.reading.clone().acquire_owned().await.map_err(ended)?);
+                }
+            }
+            Ok((read.freeze(), memory))
+        };
+        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the event took longer than {} s to arrive", BODY_TIME.as_secs()));
+        tokio::time::timeout(BODY_TIME, reading).await.map_err(late)?
+    }
+
+    /// Stores an event; the delivery goes on its way. `None` when it was stored before.
+    async fn store_and_offer(&self, event: NewEvent) -> Result<Option<String>, Problem> {
+        let Some(delivery) = self.accept(event.clone()).await? else { return Ok(None) };
+        let id = delivery.event.to_string();
+        if event.skipped.is_none() {
+            let event = Arc::new(stored(&event, &delivery));
+            self.deliveries.offer(delivery, event);
+        }
+        Ok(Some(id))
+    }
+
+    async fn accept(&self, event: NewEvent) -> Result<Option<Delivery>, Problem> {
+        match self.inbox.accept(event).await {
+            Ok(Accepted::New(delivery)) => Ok(Some(*delivery)),
+            Ok(Accepted::Duplicate) => Ok(None),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an event could not be stored; its source was told 503");
+                Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the event could not be stored; send it again"))
+            }
+        }
+    }
+
+    /// Passes the handler's answer through within the source's deadline. The event is stored before, so that it is delivered in any case.
+    async fn answer_by_handler(&self, hook: &Hook, mut event: NewEvent) -> Result<Response, Problem> {
+        let policy = &hook.route.trigger.deliver;
+        let deadline = hook.definition.as_ref().and_then(|definition| definition.deadline()).unwrap_or(policy.timeout);
+        let limit = policy.timeout.min(deadline.mul_f64(0.9));
+        event.not_before = Some(event.received_at.plus(limit + SYNC_MARGIN));
+        let Some(delivery) = self.accept(event.clone()).await? else { return Ok(acknowledged(&[])) };
+        let stored = stored(&event, &delivery);
+        let route = (hook.route.webhook.as_str(), hook.route.environment.as_str());
+        let answered = match self.table.enter(route.0, route.1) {
+            Some((entered, in_flight)) => {
+                let backend = entered.backend();
+                let answered = match backend {
+                    Some(backend) => self.deliveries.deliver_now((&delivery, &stored), (backend, policy, &entered.target.signing_key, limit)).await,
+                    None => None,
+                };
+                drop(in_flight);
+                answered
+            }
+            None => None,
+        };
+        self.deliveries.wake(delivery.subscription);
+        Ok(match answered {
+            Some(answered) if answered.status.is_success() => passed_through(answered),
+            _ => acknowledged(&[stored.id.to_string()]),
+        })
+    }
+}
+
+fn acknowledged(ids: &[String]) -> Response {
+    let body = if ids.is_empty() { json!({ "duplicate": true }) } else { json!({ "events": ids }) };
+    let mut response = (StatusCode::OK, body.to_string()).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn handshake(answer: Answer) -> Response {
+    let mut response = (StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK), answer.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// The handler's answer for the source: status, type and body; sources read nothing else.
+fn passed_through(answered: Answered) -> Response {
+    let mut response = (answered.status, answered.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    if let Some(kind) = answered.headers.get(header::CONTENT_TYPE) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    }
+    response
+}
+
+/// What cannot be stored at the moment is worth sending again soon.
+fn with_retry_after(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(AGAIN));
+    }
+    response
+}

@@ -1,0 +1,446 @@
+//! The writer of events: one task that takes everything that waits into one transaction, so that one `fsync` acknowledges many.
+//! Invariant: nobody is told "accepted" before the commit that holds the event and its delivery has returned.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use hookwright_core::status::DeliveryStatus;
+use hookwright_core::{Attempt, Delivery, DeliveryId, Event, EventId, SubscriptionId, Timestamp, TriggerPlace};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
+
+use crate::sql::{Value, args, json_text};
+use crate::{Error, Result, Store, Tx};
+
+/// Requests that wait for the writer; more wait at its door.
+const QUEUE: usize = 4096;
+
+/// At most so many are taken into one transaction,
+const BATCH: usize = 512;
+
+/// and after so many bytes of bodies no further one.
+const BATCH_BYTES: usize = 16 << 20;
+
+/// An event that was verified and is to be stored with its first delivery.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Which subscription it came through.
+    pub subscription: SubscriptionId,
+    /// Of which trigger.
+    pub place: TriggerPlace,
+    /// The event source.
+    pub source: String,
+    /// Its type.
+    pub kind: String,
+    /// What the source calls it.
+    pub source_id: Option<String>,
+    /// Whether it was verified.
+    pub verified: bool,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The headers as they came.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+    /// What makes it the same as an earlier one of the subscription; each is compared with those at its own place.
+    pub replay_keys: [Option<String>; 2],
+    /// Why it is not for the handler; `None` queues it.
+    pub skipped: Option<String>,
+    /// The key that its order is kept by.
+    pub order_key: Option<String>,
+    /// Not to be delivered before, because whoever stores it makes the first attempt; it waits meanwhile, so that a crash delays it and no more.
+    pub not_before: Option<Timestamp>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug)]
+pub enum Accepted {
+    /// It is stored; this is its delivery.
+    New(Box<Delivery>),
+    /// It was stored before, and nothing was written.
+    Duplicate,
+}
+
+/// An attempt has ended, and what that means for its delivery.
+#[derive(Clone, Debug)]
+pub struct AttemptEnd {
+    /// The attempt; `None` when none was made.
+    pub attempt: Option<Attempt>,
+    /// The delivery as it stands now.
+    pub delivery: Delivery,
+    /// Where it stood before.
+    pub from: DeliveryStatus,
+}
+
+enum Work {
+    Accept(Box<NewEvent>, oneshot::Sender<Result<Accepted>>),
+    End(Box<AttemptEnd>, oneshot::Sender<Result<bool>>),
+    Replay(Box<Delivery>, oneshot::Sender<Result<Delivery>>),
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Accept(event, _) => event.body.len(),
+            Self::End(..) | Self::Replay(..) => 0,
+        }
+    }
+}
+
+/// The handle on the writer. It ends when the last handle is dropped and everything taken is written.
+#[derive(Clone)]
+pub struct Inbox {
+    work: mpsc::Sender<Work>,
+}
+
+impl Store {
+    /// A handle on the writer of events, and the writer, which somebody has to run. There is one a store.
+    ///
+    /// # Errors
+    /// When the database does not say how many deliveries there have been.
+    pub async fn inbox(&self) -> Result<(Inbox, impl Future<Output = ()> + Send + use<>)> {
+        const LAST: &str = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM deliveries";
+        let last = self.fetch_optional(LAST, Vec::new()).await?.map_or(Ok(0), |row| row.number("sequence"))?;
+        let (work, queue) = mpsc::channel(QUEUE);
+        Ok((Inbox { work }, write(Writer { store: self.clone(), last }, queue)))
+    }
+}
+
+impl Inbox {
+    /// Stores an event with its delivery; returns once both are durable.
+    ///
+    /// # Errors
+    /// When the database refuses: then nothing of it is stored, and the source is to be told to send it again.
+    pub async fn accept(&self, event: NewEvent) -> Result<Accepted> {
+        self.ask(|answer| Work::Accept(Box::new(event), answer)).await
+    }
+
+    /// Writes what an attempt came to. `false` when the delivery was not in the status it is said to come from; then nothing is written.
+    ///
+    /// # Errors
+    /// When the database refuses: nothing is written.
+    pub async fn attempt_ended(&self, end: AttemptEnd) -> Result<bool> {
+        self.ask(|answer| Work::End(Box::new(end), answer)).await
+    }
+
+    /// Stores a further delivery of an event; its sequence is given by the writer.
+    ///
+    /// # Errors
+    /// When the database refuses: nothing is written.
+    pub async fn replay(&self, delivery: Delivery) -> Result<Delivery> {
+        self.ask(|answer| Work::Replay(Box::new(delivery), answer)).await
+    }
+
+    async fn ask<T>(&self, work: impl FnOnce(oneshot::Sender<Result<T>>) -> Work) -> Result<T> {
+        let ended = || Error::Ended;
+        let (sender, answer) = oneshot::channel();
+        self.work.send(work(sender)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
+    while let Some(first) = queue.recv().await {
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            let Ok(next) = queue.try_recv() else { break };
+            bytes += next.bytes();
+            batch.push(next);
+        }
+        writer.write(batch).await;
+    }
+}
+
+/// The one that writes.
+struct Writer {
+    store: Store,
+    /// The sequence of the newest delivery.
+    last: u64,
+}
+
+/// What the parts of a batch are answered with, in its order.
+enum Answer {
+    Accept(Accepted),
+    End(bool),
+    Replay(Box<Delivery>),
+}
+
+impl Writer {
+    /// Writes a batch; when that fails each part is tried alone, so that one that the database refuses takes no other with it.
+    async fn write(&mut self, batch: Vec<Work>) {
+        match self.transact(&batch).await {
+            Ok(answers) => batch.into_iter().zip(answers).for_each(|(work, answer)| reply(work, Ok(answer))),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, parts = batch.len(), "events could not be written together");
+                for work in batch {
+                    match self.transact(std::slice::from_ref(&work)).await.map(|mut answers| answers.pop()) {
+                        Ok(answer) => reply(work, answer.ok_or(Error::Ended)),
+                        Err(error) => reply(work, Err(error)),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn transact(&mut self, batch: &[Work]) -> Result<Vec<Answer>> {
+        let now = self.store.inner.clock.now();
+        let mut sequence = self.last;
+        let mut events = Vec::new();
+        let mut deliveries = Vec::new();
+        for work in batch {
+            match work {
+                Work::Accept(event, _) => {
+                    sequence += 1;
+                    let id = EventId::new(&*self.store.inner.ids);
+                    deliveries.push(self.first_delivery(event, id, sequence));
+                    events.push((id, event));
+                }
+                Work::Replay(delivery, _) => {
+                    sequence += 1;
+                    deliveries.push(Delivery { sequence, ..(**delivery).clone() });
+                }
+                Work::End(..) => {}
+            }
+        }
+        // A failure leaves numbers unused, never used twice.
+        self.last = sequence;
+        let mut tx = self.store.begin().await?;
+        let stored = insert_events(&mut tx, &events).await?;
+        let seen: HashSet<EventId> = events.iter().map(|(id, _)| *id).filter(|id| !stored.contains(id)).collect();
+        let fresh: Vec<&Delivery> = deliveries.iter().filter(|delivery| !seen.contains(&delivery.event)).collect();
+        insert_deliveries(&mut tx, &fresh).await?;
+        for subscription in fresh.iter().filter(|delivery| !delivery.replay).map(|delivery| delivery.subscription).collect::<HashSet<_>>() {
+            heard(&mut tx, subscription, now).await?;
+        }
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut next = deliveries.iter();
+        for work in batch {
+            answers.push(match work {
+                Work::End(end, _) => Answer::End(write_end(&mut tx, end).await?),
+                Work::Accept(..) => match next.next() {
+                    Some(delivery) if !seen.contains(&delivery.event) => Answer::Accept(Accepted::New(Box::new(delivery.clone()))),
+                    _ => Answer::Accept(Accepted::Duplicate),
+                },
+                Work::Replay(delivery, _) => Answer::Replay(next.next().map_or_else(|| delivery.clone(), |written| Box::new(written.clone()))),
+            });
+        }
+        tx.commit("events.written").await?;
+        Ok(answers)
+    }
+
+    fn first_delivery(&self, event: &NewEvent, id: EventId, sequence: u64) -> Delivery {
+        let skipped = event.skipped.is_some();
+        Delivery {
+            id: DeliveryId::new(&*self.store.inner.ids),
+            event: id,
+            sequence,
+            subscription: event.subscription,
+            place: event.place.clone(),
+            kind: event.kind.clone(),
+            status: match (skipped, event.not_before) {
+                (true, _) => DeliveryStatus::Skipped,
+                (false, Some(_)) => DeliveryStatus::Waiting,
+                (false, None) => DeliveryStatus::Queued,
+            },
+            status_reason: event.skipped.clone(),
+            attempts: 0,
+            replay: false,
+            order_key: event.order_key.clone(),
+            created_at: event.received_at,
+            due_at: event.not_before.unwrap_or(event.received_at),
+            ended_at: skipped.then_some(event.received_at),
+        }
+    }
+}
+
+fn reply(work: Work, answer: Result<Answer>) {
+    // Whoever asked may have gone; what is written is written.
+    match (work, answer) {
+        (Work::Accept(_, sender), Ok(Answer::Accept(accepted))) => drop(sender.send(Ok(accepted))),
+        (Work::End(_, sender), Ok(Answer::End(written))) => drop(sender.send(Ok(written))),
+        (Work::Replay(_, sender), Ok(Answer::Replay(delivery))) => drop(sender.send(Ok(*delivery))),
+        (Work::Accept(_, sender), Err(error)) => drop(sender.send(Err(error))),
+        (Work::End(_, sender), Err(error)) => drop(sender.send(Err(error))),
+        (Work::Replay(_, sender), Err(error)) => drop(sender.send(Err(error))),
+        // Answers are made in the order of the work; a wrong kind drops the sender, which says that the writer ended.
+        (_, Ok(_)) => {}
+    }
+}
+
+/// Statements that insert several rows at a time, the largest first.
+type Statements = [(usize, String); 4];
+
+const EVENT_COLUMNS: usize = 14;
+static INSERT_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
+    statements(
+        "INSERT INTO events (id, subscription, webhook, environment, trigger_name, source, kind, source_id, verified, received_at,
+            replay_key, fingerprint, headers, body) VALUES ",
+        EVENT_COLUMNS,
+        " ON CONFLICT DO NOTHING RETURNING id",
+    )
+});
+
+const DELIVERY_COLUMNS: usize = 16;
+static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
+    statements(
+        "INSERT INTO deliveries (id, event, sequence, subscription, webhook, environment, trigger_name, kind, status, status_reason,
+            attempts, replay, order_key, created_at, due_at, ended_at) VALUES ",
+        DELIVERY_COLUMNS,
+        "",
+    )
+});
+
+fn statements(insert: &str, columns: usize, end: &str) -> Statements {
+    [64, 16, 4, 1].map(|rows| {
+        let mut text = insert.to_owned();
+        for row in 0..rows {
+            text.push_str(if row == 0 { "(" } else { ", (" });
+            for column in 1..=columns {
+                let comma = if column == 1 { "" } else { ", " };
+                write!(text, "{comma}${}", row * columns + column).expect("writing to a text does not fail");
+            }
+            text.push(')');
+        }
+        text.push_str(end);
+        (rows, text)
+    })
+}
+
+/// The parts of `rows` with the statement for each.
+fn parts<'a, T>(statements: &'static Statements, rows: &'a [T]) -> impl Iterator<Item = (&'static str, &'a [T])> + use<'a, T> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let (size, text) = statements.iter().find(|(size, _)| *size <= rest.len())?;
+        let (part, behind) = rest.split_at(*size);
+        rest = behind;
+        Some((text.as_str(), part))
+    })
+}
+
+/// Inserts what was not there yet; returns which.
+async fn insert_events(tx: &mut Tx, events: &[(EventId, &Box<NewEvent>)]) -> Result<HashSet<EventId>> {
+    let mut stored = HashSet::new();
+    for (statement, part) in parts(&INSERT_EVENTS, events) {
+        let mut values = Vec::with_capacity(part.len() * EVENT_COLUMNS);
+        for (id, event) in part {
+            let [id_key, signature_key] = event.replay_keys.each_ref().map(|key| key.as_ref().map(|key| digest(event.subscription, key)));
+            values.extend(args![
+                id,
+                event.subscription,
+                event.place.webhook,
+                event.place.environment,
+                event.place.trigger,
+                event.source,
+                event.kind,
+                event.source_id,
+                event.verified,
+                event.received_at,
+                id_key,
+                signature_key,
+                json_text(&event.headers)
+            ]);
+            values.push(Value::Bytes(event.body.to_vec()));
+        }
+        for row in tx.fetch_all(statement, values).await? {
+            stored.insert(row.parse("id")?);
+        }
+    }
+    Ok(stored)
+}
+
+async fn insert_deliveries(tx: &mut Tx, deliveries: &[&Delivery]) -> Result<()> {
+    for (statement, part) in parts(&INSERT_DELIVERIES, deliveries) {
+        let mut values = Vec::with_capacity(part.len() * DELIVERY_COLUMNS);
+        for delivery in part {
+            values.extend(args![
+                delivery.id,
+                delivery.event,
+                delivery.sequence,
+                delivery.subscription,
+                delivery.place.webhook,
+                delivery.place.environment,
+                delivery.place.trigger,
+                delivery.kind,
+                delivery.status,
+                delivery.status_reason,
+                delivery.attempts,
+                delivery.replay,
+                delivery.order_key,
+                delivery.created_at,
+                delivery.due_at,
+                delivery.ended_at
+            ]);
+        }
+        tx.execute(statement, values).await?;
+    }
+    Ok(())
+}
+
+/// A key of 128 bits: two events of different subscriptions never share one.
+fn digest(subscription: SubscriptionId, key: &str) -> String {
+    let digest = Sha256::new().chain_update(subscription.to_string()).chain_update([0]).chain_update(key).finalize();
+    hex::encode(&digest[..16])
+}
+
+/// Notes that the source speaks; what a person had to register is active with the first event.
+async fn heard(tx: &mut Tx, subscription: SubscriptionId, now: Timestamp) -> Result<()> {
+    const HEARD: &str = "UPDATE subscriptions SET last_event_at = $1,
+            status_reason = CASE WHEN status = 'manual' THEN NULL ELSE status_reason END,
+            status = CASE WHEN status = 'manual' THEN 'active' ELSE status END
+        WHERE id = $2";
+    tx.execute(HEARD, args![now, subscription]).await.map(drop)
+}
+
+async fn write_end(tx: &mut Tx, end: &AttemptEnd) -> Result<bool> {
+    const UPDATE: &str = "UPDATE deliveries SET status = $1, status_reason = $2, attempts = $3, due_at = $4, ended_at = $5
+        WHERE id = $6 AND status = $7";
+    const ATTEMPT: &str = "INSERT INTO attempts (delivery, number, started_at, duration_ms, status_code, error, headers, body)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (delivery, number) DO NOTHING";
+    let delivery = &end.delivery;
+    if end.from != delivery.status {
+        end.from.to(delivery.status)?;
+    }
+    let reason = delivery.status_reason.clone();
+    let values = args![delivery.status, reason, delivery.attempts, delivery.due_at, delivery.ended_at, delivery.id, end.from];
+    if tx.execute(UPDATE, values).await? == 0 {
+        return Ok(false);
+    }
+    if let Some(attempt) = &end.attempt {
+        let answer = attempt.answer.as_ref();
+        let values = args![
+            attempt.delivery,
+            attempt.number,
+            attempt.started_at,
+            attempt.duration_ms,
+            answer.map(|answer| i64::from(answer.status)),
+            attempt.error,
+            answer.map(|answer| json_text(&answer.headers)),
+            answer.map(|answer| answer.body.replace('\0', "\u{fffd}"))
+        ];
+        tx.execute(ATTEMPT, values).await?;
+    }
+    Ok(true)
+}
+
+/// The event as it will be read back; for whoever delivers it at once.
+impl NewEvent {
+    /// The stored form under an id.
+    pub fn stored(self, id: EventId) -> Event {
+        Event {
+            id,
+            subscription: self.subscription,
+            place: self.place,
+            source: self.source,
+            kind: self.kind,
+            source_id: self.source_id,
+            verified: self.verified,
+            received_at: self.received_at,
+            headers: self.headers,
+            body: self.body,
+        }
+    }
+}

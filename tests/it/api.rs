@@ -29,7 +29,10 @@ async fn deployed(options: DaemonOptions) -> Daemon {
     let copy = WorkingCopy::of(&example());
     let make =
         "    make:\n      needs: [checkout]\n      run: echo made > made.txt\n      inputs: [server.py]\n      outputs: [made.txt]\n";
-    pipeline(&copy, make);
+    let triggers = "triggers:\n  any: { source: github, verify: none, deliver: { path: /events } }\n";
+    // Events stay undelivered: the handler hangs up on them.
+    copy.edit("server.py", "def do_POST(self):", "def do_POST(self):\n        return\n");
+    pipeline(&copy, &format!("{make}{triggers}"));
     copy.push(&daemon, "hello-python");
     let run = daemon.run_ended("hello-python", 1).await;
     assert_eq!(run["status"], "succeeded", "{run}");
@@ -102,6 +105,25 @@ fn rows() -> Vec<Row> {
         row("GET /api/v1/webhooks/{webhook}", "/api/v1/webhooks/hello-python", &[200], (200, 403)),
         row("GET /api/v1/releases", "/api/v1/releases?webhook=hello-python", &[200], (200, 403)),
         row("GET /api/v1/promotions", "/api/v1/promotions?webhook=hello-python&environment=production", &[200], (403, 403)),
+        row("GET /api/v1/triggers", "/api/v1/triggers", &[200], (200, 200)),
+        row("GET /api/v1/events", "/api/v1/events?webhook=hello-python", &[200], (200, 403)),
+        row("GET /api/v1/events/{event}", "/api/v1/events/{event}", &[200], (200, 404)),
+        sent("POST /api/v1/events/{event}/replay", "/api/v1/events/{event}/replay", json!({}), &[201], (AS_ALLOWED, 404)),
+        sent(
+            "POST /api/v1/webhooks/{webhook}/events/replay",
+            "/api/v1/webhooks/hello-python/events/replay",
+            json!({ "environment": "development", "status": "dead" }),
+            &[200],
+            (AS_ALLOWED, 403),
+        ),
+        row("POST /api/v1/deliveries/{delivery}/cancel", "/api/v1/deliveries/{delivery}/cancel", &[204, 409], (AS_ALLOWED, 404)),
+        sent(
+            "POST /api/v1/webhooks/{webhook}/environments/{environment}/triggers/{trigger}/sample",
+            "/api/v1/webhooks/hello-python/environments/development/triggers/any/sample",
+            json!({}),
+            &[200],
+            (AS_ALLOWED, 403),
+        ),
         row("GET /api/v1/repositories", "/api/v1/repositories", &[200], (200, 200)),
         row("GET /api/v1/runs", "/api/v1/runs?webhook=hello-python", &[200], (200, 403)),
         row("GET /api/v1/runs/{run}", "/api/v1/runs/{run}", &[200], (200, 404)),
@@ -143,6 +165,9 @@ struct Things {
     run: String,
     artifact: String,
     release: String,
+    /// What waits to be delivered.
+    event: String,
+    delivery: String,
     made: usize,
 }
 
@@ -153,7 +178,14 @@ impl Things {
         let artifacts = detail["artifacts"].as_array().expect("artifacts").iter();
         let artifact = artifacts.filter(|artifact| artifact["kind"] == "outputs").find_map(|artifact| artifact["id"].as_str());
         let release = daemon.get("/api/v1/releases").await["items"][0]["id"].as_str().expect("a release").to_owned();
-        Self { artifact: artifact.expect("an artifact").to_owned(), run, release, made: 0 }
+        let triggers = daemon.get("/api/v1/triggers").await;
+        let address = triggers["items"][0]["address"].as_str().expect("an address").to_owned();
+        let sent = Client::new().post(format!("{}{address}", daemon.address())).header("X-GitHub-Event", "any").body("{}").send().await;
+        assert_eq!(sent.expect("an answer").status(), 200);
+        let waiting = daemon.get("/api/v1/events").await["items"][0].clone();
+        let text = |field: &str| waiting[field].as_str().expect("an id").to_owned();
+        let (event, delivery) = (text("event"), text("id"));
+        Self { artifact: artifact.expect("an artifact").to_owned(), run, release, event, delivery, made: 0 }
     }
 
     async fn fill(&mut self, daemon: &Daemon, text: &str) -> String {
@@ -163,6 +195,7 @@ impl Things {
         let start = async || id(daemon.post("/api/v1/runs", json!({ "webhook": "hello-python" })).await);
         let place = "/api/v1/webhooks/hello-python/environments/production/secrets";
         let text = text.replace("{run}", &self.run).replace("{artifact}", &self.artifact).replace("{release}", &self.release);
+        let text = text.replace("{event}", &self.event).replace("{delivery}", &self.delivery);
         if text.contains("{set_secret}") {
             let (status, _) = daemon.request(Method::PUT, &format!("{place}/SECRET_{}", self.made), Some(json!({ "value": "x" }))).await;
             assert_eq!(status, 204);

@@ -12,9 +12,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("image", &["core"]),
     ("runtime", &["core"]),
     ("control", &["core", "spec", "store"]),
-    ("gateway", &["core", "spec", "store"]),
+    ("trigger", &["core"]),
+    ("gateway", &["core", "spec", "store", "trigger"]),
     ("web", &["core", "spec", "store", "control"]),
-    ("cli", &["core", "spec", "store", "source", "image", "runtime", "control", "gateway", "web"]),
+    ("cli", &["core", "spec", "store", "source", "image", "runtime", "control", "gateway", "trigger", "web"]),
     ("testkit", &[]),
     ("bench", &["core", "store", "testkit"]),
 ];

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod events;
 mod faults;
 mod gateway;
 mod git;

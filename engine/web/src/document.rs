@@ -29,6 +29,7 @@ use crate::stream::{LogEnd, RunEnd, RunSnapshot, StreamRefused};
         (name = "webhooks", description = "What runs where."),
         (name = "runs", description = "Runs, their stages, logs and artifacts."),
         (name = "promotions", description = "Releases on their way into environments, and what people decide about them."),
+        (name = "events", description = "Triggers, what they received, and what was delivered of it."),
         (name = "releases", description = "What was built."),
         (name = "secrets", description = "Secret settings of environments."),
         (name = "repositories", description = "What is hosted and watched."),
@@ -42,12 +43,15 @@ struct Head;
 /// What the placeholders of addresses hold.
 const PLACEHOLDERS: &[(&str, &str)] = &[
     ("artifact", "The id of an artifact, `art_…`."),
+    ("delivery", "The id of a delivery, `dlv_…`."),
     ("environment", "The name of an environment."),
+    ("event", "The id of an event, `evt_…`."),
     ("repository", "The name of a repository."),
     ("run", "The id of a run, `run_…`."),
     ("secret", "The name of a secret setting."),
     ("stage", "The name of a stage."),
     ("token", "The id of a token, `tok_…`."),
+    ("trigger", "The name of a trigger."),
     ("webhook", "The name of a webhook."),
 ];
 

@@ -256,7 +256,7 @@ impl PayloadField {
 }
 
 /// An event with its deliveries and their attempts.
-#[utoipa::path(get, path = "/events/{event}", tag = "events", params(("event" = String, Path)), security(("bearer" = ["viewer"])),
+#[utoipa::path(get, path = "/events/{event}", tag = "events", security(("bearer" = ["viewer"])),
     responses((status = 200, description = "The event.", body = EventView), (status = 404, description = "There is none.")))]
 async fn event_show(State(state): State<WebState>, caller: Caller, Path(id): Path<EventId>) -> Result<Json<EventView>> {
     let event = find(&state, &caller, id).await?;
@@ -303,7 +303,7 @@ struct ReplayWish {
 }
 
 /// Delivers an event again.
-#[utoipa::path(post, path = "/events/{event}/replay", tag = "events", params(("event" = String, Path)), request_body = ReplayWish,
+#[utoipa::path(post, path = "/events/{event}/replay", tag = "events", request_body = ReplayWish,
     security(("bearer" = ["developer"])),
     responses((status = 201, description = "The new delivery.", body = DeliveryView), (status = 404, description = "There is no such event."),
         (status = 409, description = "The trigger is not deployed there.")))]
@@ -352,7 +352,7 @@ struct Replayed {
 }
 
 /// Delivers many events again, oldest first.
-#[utoipa::path(post, path = "/webhooks/{webhook}/events/replay", tag = "events", params(("webhook" = String, Path)), request_body = ReplayAllWish,
+#[utoipa::path(post, path = "/webhooks/{webhook}/events/replay", tag = "events", request_body = ReplayAllWish,
     security(("bearer" = ["developer"])), responses((status = 200, description = "How many.", body = Replayed)))]
 async fn event_replay_all(
     State(state): State<WebState>,
@@ -375,8 +375,7 @@ async fn event_replay_all(
 }
 
 /// Stops a delivery that has not ended.
-#[utoipa::path(post, path = "/deliveries/{delivery}/cancel", tag = "events", params(("delivery" = String, Path)),
-    security(("bearer" = ["developer"])),
+#[utoipa::path(post, path = "/deliveries/{delivery}/cancel", tag = "events",     security(("bearer" = ["developer"])),
     responses((status = 204, description = "It is stopped."), (status = 404, description = "There is none."), (status = 409, description = "It has ended.")))]
 async fn delivery_cancel(State(state): State<WebState>, caller: Caller, Path(id): Path<DeliveryId>) -> Result<StatusCode> {
     let known = state.store.delivery_fetch(id).await?.filter(|known| caller.sees_in(&known.place.webhook, &known.place.environment));

@@ -115,7 +115,7 @@ struct SampleView {
 
 /// An example event, signed with the trigger's secret. Nothing is sent: whoever asked sends it to `path`.
 #[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/triggers/{trigger}/sample", tag = "events", request_body = SampleWish,
-    params(("webhook" = String, Path), ("environment" = String, Path), ("trigger" = String, Path)), security(("bearer" = ["developer"])),
+    security(("bearer" = ["developer"])),
     responses((status = 200, description = "The event.", body = SampleView), (status = 409, description = "The trigger is not deployed there.")))]
 async fn trigger_sample(
     State(state): State<WebState>,

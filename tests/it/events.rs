@@ -140,7 +140,8 @@ fn spec(triggers: &str, more: &str) -> String {
     )
 }
 
-const ISSUES: &str = "  issues:\n    source: github\n    secret: SIGNING\n    events: [issues.opened, issues.closed]\n    deliver: { path: /issues }\n";
+const ISSUES: &str =
+    "  issues:\n    source: github\n    secret: SIGNING\n    events: [issues.opened, issues.closed]\n    deliver: { path: /issues }\n";
 
 /// An event as GitHub sends it.
 struct GitHub<'a> {
@@ -168,7 +169,11 @@ impl<'a> GitHub<'a> {
 
 /// A signature made by another implementation than the one under test.
 fn signed(secret: &str, body: &[u8]) -> String {
-    python("import hashlib,hmac,sys; print('sha256='+hmac.new(sys.argv[1].encode(), sys.stdin.buffer.read(), hashlib.sha256).hexdigest())", secret, body)
+    python(
+        "import hashlib,hmac,sys; print('sha256='+hmac.new(sys.argv[1].encode(), sys.stdin.buffer.read(), hashlib.sha256).hexdigest())",
+        secret,
+        body,
+    )
 }
 
 fn python(script: &str, argument: &str, input: &[u8]) -> String {
@@ -185,17 +190,32 @@ fn python(script: &str, argument: &str, input: &[u8]) -> String {
 async fn a_signed_event_reaches_the_handler_once_with_its_body_and_headers_and_our_own_signature() {
     let shop = Shop::open(ISSUES, "").await;
     let address = shop.address("issues", "development").await;
-    let event = GitHub { body: "{\"action\":\"opened\",\r\n \"issue\": {\"number\":7},\"\\u00e9\":1,\"issue\":{\"number\":7}}".to_owned(), ..GitHub::issue("one", 7) };
+    let event = GitHub {
+        body: "{\"action\":\"opened\",\r\n \"issue\": {\"number\":7},\"\\u00e9\":1,\"issue\":{\"number\":7}}".to_owned(),
+        ..GitHub::issue("one", 7)
+    };
     assert_eq!(event.send(&address).await, 200);
     let received = &shop.receives(1).await[0];
     assert_eq!(received["path"], "/issues");
     assert_eq!(received["body"], event.body, "the raw bytes, whatever a JSON library would make of them");
     let headers = &received["headers"];
-    assert_eq!((&headers["x-github-event"], &headers["x-hub-signature-256"]), (&json!("issues"), &json!(signed(SECRET, event.body.as_bytes()))));
+    assert_eq!(
+        (&headers["x-github-event"], &headers["x-hub-signature-256"]),
+        (&json!("issues"), &json!(signed(SECRET, event.body.as_bytes())))
+    );
 
-    let message = format!("{}.{}.{}", headers["webhook-id"].as_str().expect("an id"), headers["webhook-timestamp"].as_str().expect("a time"), event.body);
+    let message = format!(
+        "{}.{}.{}",
+        headers["webhook-id"].as_str().expect("an id"),
+        headers["webhook-timestamp"].as_str().expect("a time"),
+        event.body
+    );
     let script = "import base64,hashlib,hmac,sys; key=base64.b64decode(sys.argv[1][6:]); print('v1,'+base64.b64encode(hmac.new(key, sys.stdin.buffer.read(), hashlib.sha256).digest()).decode())";
-    assert_eq!(headers["webhook-signature"], python(script, received["key"].as_str().expect("a key"), message.as_bytes()), "the handler can verify us");
+    assert_eq!(
+        headers["webhook-signature"],
+        python(script, received["key"].as_str().expect("a key"), message.as_bytes()),
+        "the handler can verify us"
+    );
 
     assert_eq!(event.send(&address).await, 200, "the source is told yes again");
     assert_eq!(GitHub { id: "another", ..GitHub { body: event.body.clone(), ..GitHub::issue("x", 7) } }.send(&address).await, 200);
@@ -215,17 +235,32 @@ async fn what_is_not_signed_as_it_should_be_is_refused_and_not_stored() {
     let event = GitHub::issue("one", 7);
     let good = signed(SECRET, event.body.as_bytes());
     let upper = format!("sha256={}", good.trim_start_matches("sha256=").to_uppercase());
-    let bad = ["", "sha256=", "sha256=00", &good[..good.len() - 2], &format!("{good}00"), &upper, &signed("other", event.body.as_bytes()), &good[7..]];
+    let bad = [
+        "",
+        "sha256=",
+        "sha256=00",
+        &good[..good.len() - 2],
+        &format!("{good}00"),
+        &upper,
+        &signed("other", event.body.as_bytes()),
+        &good[7..],
+    ];
     for signature in bad {
         assert_eq!(event.send_signed(&address, signature).await, 401, "{signature}");
     }
-    let sha1 = Client::new().post(&address).header("X-GitHub-Event", "issues").header("X-Hub-Signature", "sha1=00").body(event.body.clone());
+    let sha1 =
+        Client::new().post(&address).header("X-GitHub-Event", "issues").header("X-Hub-Signature", "sha1=00").body(event.body.clone());
     assert_eq!(sha1.send().await.expect("an answer").status(), 401);
-    let twice = Client::new().post(&address).header("X-GitHub-Event", "issues").header("X-Hub-Signature-256", &good).header("X-Hub-Signature-256", &good);
+    let twice = Client::new()
+        .post(&address)
+        .header("X-GitHub-Event", "issues")
+        .header("X-Hub-Signature-256", &good)
+        .header("X-Hub-Signature-256", &good);
     assert_eq!(twice.body(event.body.clone()).send().await.expect("an answer").status(), 401);
     assert_eq!(GitHub { kind: "push", ..GitHub::issue("one", 7) }.send(&address).await, 400, "the type does not go with the body");
     assert_eq!(Client::new().get(&address).send().await.expect("an answer").status(), 405);
-    let packed = Client::new().post(&address).header("Content-Encoding", "gzip").header("X-Hub-Signature-256", &good).body(event.body.clone());
+    let packed =
+        Client::new().post(&address).header("Content-Encoding", "gzip").header("X-Hub-Signature-256", &good).body(event.body.clone());
     assert_eq!(packed.send().await.expect("an answer").status(), 415);
     let guessed = format!("{}/hooks/{}", shop.daemon.address(), "0".repeat(32));
     assert_eq!(event.send(&guessed).await, 404);
@@ -265,7 +300,10 @@ async fn a_failing_handler_gets_an_event_again_until_it_is_given_up_and_then_whe
     assert_eq!(GitHub::issue("one", 1).send(&issues).await, 200, "the source is not told what the handler does");
     assert_eq!(GitHub::issue("two", 2).send(&others).await, 200);
     let dead = shop.in_status("dead", 1).await;
-    assert!(dead[0]["attempts"] == 2 && dead[0]["status_reason"].as_str().is_some_and(|reason| reason.contains("answered 503")), "{dead:?}");
+    assert!(
+        dead[0]["attempts"] == 2 && dead[0]["status_reason"].as_str().is_some_and(|reason| reason.contains("answered 503")),
+        "{dead:?}"
+    );
     assert_eq!(shop.in_status("delivered", 1).await[0]["trigger"], "others", "another trigger's deliveries go on");
 
     shop.answers("issues", None);
@@ -301,7 +339,8 @@ async fn events_with_one_key_never_overtake_each_other_and_others_do() {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_the_daemon_and_is_delivered_once() {
-    let triggers = "  issues:\n    source: github\n    secret: SIGNING\n    deliver: { path: /issues, retry: { attempts: 50, backoff: fixed } }\n";
+    let triggers =
+        "  issues:\n    source: github\n    secret: SIGNING\n    deliver: { path: /issues, retry: { attempts: 50, backoff: fixed } }\n";
     let mut shop = Shop::open(triggers, "").await;
     let address = shop.address("issues", "development").await;
     let mut acknowledged = std::collections::BTreeSet::new();
@@ -373,7 +412,18 @@ async fn a_schedule_fires_where_it_should_and_is_delivered_like_any_event() {
 async fn an_example_is_sent_with_one_command_and_a_rotated_secret_keeps_the_old_signatures_for_a_while() {
     let shop = Shop::open(ISSUES, "").await;
     let address = shop.address("issues", "development").await;
-    let (good, text) = shop.client(&["events", "send", "shop", "issues", "--event", "issues.opened", "--set", "issue.title=Water", "--set", "issue.number=9"]);
+    let (good, text) = shop.client(&[
+        "events",
+        "send",
+        "shop",
+        "issues",
+        "--event",
+        "issues.opened",
+        "--set",
+        "issue.title=Water",
+        "--set",
+        "issue.number=9",
+    ]);
     assert!(good, "{text}");
     let body: Value = serde_json::from_str(shop.receives(1).await[0]["body"].as_str().expect("a body")).expect("JSON");
     assert_eq!((&body["issue"]["title"], &body["issue"]["number"]), (&json!("Water"), &json!(9)));
@@ -390,14 +440,17 @@ async fn an_example_is_sent_with_one_command_and_a_rotated_secret_keeps_the_old_
     assert_eq!(shop.daemon.request(Method::PUT, path, Some(rotated)).await.0, 204);
     let event = GitHub::issue("new", 1);
     shop.daemon
-        .until("the new secret to count", async |_| (event.send_signed(&address, &signed("the-new-one", event.body.as_bytes())).await == 200).then_some(()))
+        .until("the new secret to count", async |_| {
+            (event.send_signed(&address, &signed("the-new-one", event.body.as_bytes())).await == 200).then_some(())
+        })
         .await;
     assert_eq!(GitHub::issue("old", 2).send(&address).await, 200, "signed with the one before");
 }
 
 #[tokio::test]
 async fn a_synchronous_trigger_answers_with_what_the_handler_says_and_takes_the_event_when_it_fails() {
-    let triggers = "  issues:\n    source: github\n    secret: SIGNING\n    deliver: { path: /issues, mode: sync, retry: { attempts: 5 } }\n";
+    let triggers =
+        "  issues:\n    source: github\n    secret: SIGNING\n    deliver: { path: /issues, mode: sync, retry: { attempts: 5 } }\n";
     let shop = Shop::open(triggers, "").await;
     let address = shop.address("issues", "development").await;
     let send = async |id: &str| {

@@ -162,10 +162,15 @@ impl Daemon {
             metrics: metrics.clone(),
             metrics_public: configuration.metrics.public,
             executors: settings(configuration, data).executors,
+            public_url: configuration.public_url.trim_end_matches('/').to_owned(),
             heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
         });
-        let inner = gateway.git_router(source.clone(), pushed).merge(gateway.registry_router(registry.clone())).merge(gateway.inbox_router()).merge(web);
+        let inner = gateway
+            .git_router(source.clone(), pushed)
+            .merge(gateway.registry_router(registry.clone()))
+            .merge(gateway.inbox_router())
+            .merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let mut listeners = Vec::new();
         let mut gateway_address = address;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwright_core::port::{ArtifactStore, Deliverer, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime};
+use hookwright_core::port::{
+    ArtifactStore, Deliverer, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime,
+};
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::{Inbox, Store};
 

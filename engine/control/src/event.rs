@@ -3,7 +3,7 @@
 use hookwright_core::port::SampleEvent;
 use hookwright_core::status::DeliveryStatus;
 use hookwright_core::{
-    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, Subscription, Timestamp, TriggerPlace,
+    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, Subscription, SubscriptionId, Timestamp, TriggerPlace,
 };
 use hookwright_store::{AttemptEnd, DeliveryFilter, NewAudit};
 
@@ -114,6 +114,11 @@ impl Control {
         let detail = format!("{} for `{}`", kind.unwrap_or("an example"), place.trigger);
         self.audit(actor, place, ("event.sample", &detail)).await?;
         Ok(sample)
+    }
+
+    /// What a person does at the source so that it sends events to `address`.
+    pub fn event_steps(&self, subscription: SubscriptionId, address: &str) -> Option<String> {
+        self.deps().deliverer.steps(subscription, address)
     }
 
     async fn replay(&self, event: &Event, subscription: &Subscription) -> Result<Delivery> {

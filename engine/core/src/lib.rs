@@ -24,12 +24,12 @@ pub use blame::{Blame, PortError};
 pub use deployment::{Deployment, Health, InstanceState, InstanceStatus, Resources};
 pub use digest::{CommitSha, Digest, InvalidDigest, Sha256};
 pub use event::{
-    Attempt, AttemptAnswer, BoundTrigger, CatchUp, Delivery, DeliveryPolicy, Event, HookAddress, InvalidHookAddress, Schedule, Subscription,
-    TriggerPlace,
+    Attempt, AttemptAnswer, BoundTrigger, CatchUp, Delivery, DeliveryPolicy, Event, HookAddress, InvalidHookAddress, Schedule,
+    Subscription, TriggerPlace,
 };
 pub use id::{
-    ApprovalId, ArtifactId, AuditId, DeliveryId, DeploymentId, EventId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, StageRunId,
-    SubscriptionId, TokenId, UploadId,
+    ApprovalId, ArtifactId, AuditId, DeliveryId, DeploymentId, EventId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId,
+    RevisionId, RunId, StageRunId, SubscriptionId, TokenId, UploadId,
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
 pub use name::{

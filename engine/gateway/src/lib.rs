@@ -141,6 +141,13 @@ impl Deliverer for Gateway {
         self.deliveries.wake(subscription);
     }
 
+    fn steps(&self, subscription: SubscriptionId, address: &str) -> Option<String> {
+        let route = self.table.trigger(subscription)?;
+        let hook = self.table.hook(route.trigger.address.as_ref()?.as_str())?;
+        let steps = hook.definition.as_ref()?.manual.as_ref()?;
+        Some(steps.replace("{address}", address).replace("{secret}", "the trigger's secret, as it is set here"))
+    }
+
     async fn sample(
         &self,
         subscription: SubscriptionId,

@@ -113,8 +113,7 @@ impl Table {
             let mut triggers = self.triggers.write().unwrap_or_else(PoisonError::into_inner);
             triggers.retain(|_, route| !here(route));
             for trigger in bound {
-                let route =
-                    Arc::new(TriggerRoute { webhook: webhook.clone(), environment: environment.clone(), trigger: trigger.clone() });
+                let route = Arc::new(TriggerRoute { webhook: webhook.clone(), environment: environment.clone(), trigger: trigger.clone() });
                 triggers.insert(trigger.subscription, route.clone());
                 if let Some(address) = &trigger.address {
                     hooks.insert(address.to_string(), Arc::new(Hook::new(route)));
@@ -195,7 +194,18 @@ mod tests {
 
     #[test]
     fn every_way_to_write_a_path_is_the_same_path() {
-        for path in ["/issues", "//issues/", "/Issues", "/%69ssues", "/%2569ssues", "/x/../issues", "/./issues;a=b", "/issues?x", "\\issues", "/issues%00"] {
+        for path in [
+            "/issues",
+            "//issues/",
+            "/Issues",
+            "/%69ssues",
+            "/%2569ssues",
+            "/x/../issues",
+            "/./issues;a=b",
+            "/issues?x",
+            "\\issues",
+            "/issues%00",
+        ] {
             assert_eq!(plain_path(path), "issues", "{path}");
         }
         assert_eq!(plain_path("/"), "");

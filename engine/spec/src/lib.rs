@@ -14,14 +14,14 @@ mod schema;
 mod timetable;
 mod tree;
 
-pub use expression::EventExpression;
 pub use explain::explain;
+pub use expression::EventExpression;
 
 pub use model::{
     Api, Approvals, Approver, Check, ConfigEntry, ConfigKind, CopyEntry, Deliver, Doc, Environment, Gates, Handler, HttpCheck, Image,
     Operation, Pipeline, PipelineConcurrency, Promote, RateLimit, Retry, Scale, Service, Spec, Stage, Trigger, Verify, Window,
 };
-pub use parse::parse;
+pub use parse::{EVENT_SOURCES, parse};
 pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
 pub use planner::plan;
 pub use problem::{Problem, Problems};

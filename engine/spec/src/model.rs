@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookwright_core::{ConfigName, EnvironmentName, Health, Resources, StageName, TriggerName, WebhookName};
+use hookwright_core::{CatchUp, ConfigName, EnvironmentName, Health, Resources, StageName, TriggerName, WebhookName};
 use serde::{Deserialize, Serialize};
 
 /// A validated `webhook.yaml`.
@@ -77,6 +77,15 @@ pub struct Trigger {
     pub cron: Option<String>,
     /// The time zone of `cron`.
     pub timezone: Option<String>,
+    /// What happens to times of `cron` that passed while nothing ran.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// By how much times of `cron` are put off at most.
+    #[serde(default)]
+    pub jitter: Duration,
+    /// How a `generic` source is verified and read: `signature`, `token`, `event` and `id` as written.
+    #[serde(default)]
+    pub options: serde_json::Map<String, serde_json::Value>,
     /// How the handler gets events.
     pub deliver: Deliver,
 }

@@ -19,7 +19,7 @@ pub fn schema() -> Value {
     }));
     let trigger = closed(json!({
         "source": text(), "repository": text(), "events": texts(), "secret": text(), "verify": { "enum": ["none", "source"] },
-        "filter": text(), "cron": text(), "timezone": text(), "deliver": deliver,
+        "filter": text(), "cron": text(), "catch_up": { "enum": ["none", "one", "all"] }, "jitter": duration(), "signature": closed(json!({ "header": text(), "encoding": { "enum": ["hex", "base64"] }, "prefix": text(), "message": text(), "timestamp": text() })), "token": closed(json!({ "header": text(), "prefix": text() })), "event": closed(json!({ "header": text(), "field": text() })), "id": closed(json!({ "header": text(), "field": text() })), "timezone": text(), "deliver": deliver,
     }));
     let stage = closed(json!({
         "needs": texts(), "run": text(), "inputs": texts(), "outputs": texts(), "cache": texts(), "env": map(scalar()), "secrets": texts(),

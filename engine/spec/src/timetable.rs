@@ -29,7 +29,9 @@ impl Timetable {
         let cron = parser.parse(cron).map_err(|error| error.to_string())?;
         let zone = match timezone {
             None => TimeZone::UTC,
-            Some(name) => TimeZone::get(name).map_err(|_| format!("there is no time zone `{}`", name.chars().take(60).collect::<String>()))?,
+            Some(name) => {
+                TimeZone::get(name).map_err(|_| format!("there is no time zone `{}`", name.chars().take(60).collect::<String>()))?
+            }
         };
         let timetable = Self { cron, zone };
         timetable.after(Timestamp::from_millis(0)).map(|_| timetable).ok_or_else(|| "it never fires".to_owned())

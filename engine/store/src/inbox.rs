@@ -197,7 +197,7 @@ impl Writer {
                     sequence += 1;
                     let id = EventId::new(&*self.store.inner.ids);
                     deliveries.push(self.first_delivery(event, id, sequence));
-                    events.push((id, event));
+                    events.push((id, &**event));
                 }
                 Work::Replay(delivery, _) => {
                     sequence += 1;
@@ -225,7 +225,9 @@ impl Writer {
                     Some(delivery) if !seen.contains(&delivery.event) => Answer::Accept(Accepted::New(Box::new(delivery.clone()))),
                     _ => Answer::Accept(Accepted::Duplicate),
                 },
-                Work::Replay(delivery, _) => Answer::Replay(next.next().map_or_else(|| delivery.clone(), |written| Box::new(written.clone()))),
+                Work::Replay(delivery, _) => {
+                    Answer::Replay(next.next().map_or_else(|| delivery.clone(), |written| Box::new(written.clone())))
+                }
             });
         }
         tx.commit("events.written").await?;
@@ -322,7 +324,7 @@ fn parts<'a, T>(statements: &'static Statements, rows: &'a [T]) -> impl Iterator
 }
 
 /// Inserts what was not there yet; returns which.
-async fn insert_events(tx: &mut Tx, events: &[(EventId, &Box<NewEvent>)]) -> Result<HashSet<EventId>> {
+async fn insert_events(tx: &mut Tx, events: &[(EventId, &NewEvent)]) -> Result<HashSet<EventId>> {
     let mut stored = HashSet::new();
     for (statement, part) in parts(&INSERT_EVENTS, events) {
         let mut values = Vec::with_capacity(part.len() * EVENT_COLUMNS);

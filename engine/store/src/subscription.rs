@@ -15,8 +15,8 @@ macro_rules! columns {
 }
 
 impl Tx {
-    /// The subscription of a place, made if there is none. One whose source has changed begins anew, with a new address.
-    pub async fn subscription_ensure(&mut self, place: &TriggerPlace, source: &str) -> Result<Subscription> {
+    /// The subscription of a place, made with a status if there is none. One whose source has changed begins anew, with a new address.
+    pub async fn subscription_ensure(&mut self, place: &TriggerPlace, source: &str, status: SubscriptionStatus) -> Result<Subscription> {
         const FETCH: &str =
             concat!("SELECT ", columns!(), " FROM subscriptions WHERE webhook = $1 AND environment = $2 AND trigger_name = $3");
         const INSERT: &str = concat!(
@@ -41,7 +41,7 @@ impl Tx {
             place: place.clone(),
             source: source.to_owned(),
             address: HookAddress::from_bytes(bytes),
-            status: SubscriptionStatus::Pending,
+            status,
             status_reason: None,
             provider_id: None,
             applied: None,

@@ -131,7 +131,9 @@ impl Options {
                     key_prefix: None,
                 };
                 if !hmac.message.contains("{body}") {
-                    return Err(Error::Options("`signature.message` does not have `{body}`, so that the body would not be signed".to_owned()));
+                    return Err(Error::Options(
+                        "`signature.message` does not have `{body}`, so that the body would not be signed".to_owned(),
+                    ));
                 }
                 Ok(Scheme { hmac: Some(hmac), ..scheme })
             }
@@ -230,9 +232,10 @@ impl Binding {
     fn check_shape(&self, kind: &str, payload: &Value) -> Result<(), Refusal> {
         let family = kind.split('.').next().unwrap_or(kind);
         match self.definition.shapes.get(kind).or_else(|| self.definition.shapes.get(family)) {
-            Some(field) if payload.pointer(field).is_none() => {
-                Err(Refusal::new(400, format!("the headers say `{family}`, and the body is no such event: it has no `{}`", field.trim_start_matches('/'))))
-            }
+            Some(field) if payload.pointer(field).is_none() => Err(Refusal::new(
+                400,
+                format!("the headers say `{family}`, and the body is no such event: it has no `{}`", field.trim_start_matches('/')),
+            )),
             _ => Ok(()),
         }
     }

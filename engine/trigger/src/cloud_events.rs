@@ -29,7 +29,8 @@ pub(crate) fn handshake(headers: &HeaderMap) -> Result<Answer, Refusal> {
 /// # Errors
 /// 400 when it holds none, 415 for other formats.
 pub(crate) fn read(incoming: &Incoming<'_>) -> Result<Vec<ReceivedEvent>, Refusal> {
-    let content_type = incoming.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let content_type =
+        incoming.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     let json = || serde_json::from_slice::<Value>(incoming.body).map_err(|_| Refusal::new(400, "the body is no JSON"));
     // The batch's name begins with the other one's.
     if content_type.starts_with("application/cloudevents-batch+json") {

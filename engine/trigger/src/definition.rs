@@ -107,7 +107,8 @@ impl Definition {
         }
         for (kind, example) in &definition.events {
             if !example.is_empty() {
-                serde_json::from_str::<serde_json::Value>(example).map_err(|error| failed(format!("the example of `{kind}` is no JSON: {error}")))?;
+                serde_json::from_str::<serde_json::Value>(example)
+                    .map_err(|error| failed(format!("the example of `{kind}` is no JSON: {error}")))?;
             }
         }
         let receives = definition.receives && !definition.by_options;

@@ -12,7 +12,9 @@ pub enum Error {
         message: String,
     },
     /// Signatures are to be verified and there is no secret to do it with.
-    #[error("events of `{name}` are signed, and the secret is not set; set it with `hookwright secret set`, or say `verify: none` in webhook.yaml")]
+    #[error(
+        "events of `{name}` are signed, and the secret is not set; set it with `hookwright secret set`, or say `verify: none` in webhook.yaml"
+    )]
     NoSecret {
         /// The event source.
         name: String,

@@ -30,7 +30,12 @@ impl Binding {
         };
         let (kind, text) = found.ok_or_else(|| {
             let list: Vec<&str> = self.definition.kinds().collect();
-            Error::Example(format!("`{}` has no example of `{}`; there is one of {}", self.definition.name, kind.unwrap_or_default(), list.join(", ")))
+            Error::Example(format!(
+                "`{}` has no example of `{}`; there is one of {}",
+                self.definition.name,
+                kind.unwrap_or_default(),
+                list.join(", ")
+            ))
         })?;
         let body = self.body(text, sets, id)?;
         let seconds = now.as_millis().div_euclid(1000);

@@ -12,6 +12,8 @@ mod example;
 mod locator;
 mod payload;
 mod scheme;
+#[cfg(test)]
+mod tests;
 
 pub use binding::{Answer, Binding, Incoming, NewBinding, Received, ReceivedEvent, Refusal};
 pub use definition::{Definition, Definitions};

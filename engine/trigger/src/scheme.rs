@@ -137,11 +137,17 @@ impl Verifier {
     /// What is missing or does not fit, as a sentence.
     pub(crate) fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Verified, String> {
         if let Some(token) = &self.scheme.token {
-            let sent = one(headers, &token.header)?.strip_prefix(&token.prefix).ok_or_else(|| format!("`{}` does not begin as it should", token.header))?;
+            let sent = one(headers, &token.header)?
+                .strip_prefix(&token.prefix)
+                .ok_or_else(|| format!("`{}` does not begin as it should", token.header))?;
             // Digests have the same length, so that not even the length of the token shows.
             let sent = Sha256::digest(sent.as_bytes());
             let fits = self.keys.iter().fold(0, |fits, key| fits | Sha256::digest(key).ct_eq(&sent).unwrap_u8());
-            return if fits == 1 { Ok(Verified { fingerprint: None }) } else { Err(format!("the token in `{}` is not the one that is set", token.header)) };
+            return if fits == 1 {
+                Ok(Verified { fingerprint: None })
+            } else {
+                Err(format!("the token in `{}` is not the one that is set", token.header))
+            };
         }
         let (signature, is_public) = self.scheme.signature().ok_or("the event source says no way to verify")?;
         let place = signature.headers.iter().position(|name| headers.contains_key(name));

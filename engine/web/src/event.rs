@@ -99,7 +99,8 @@ struct DeliveryView {
 
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { id, event, place, kind, status, status_reason, attempts, replay, order_key, created_at, due_at, ended_at, .. } = delivery;
+        let Delivery { id, event, place, kind, status, status_reason, attempts, replay, order_key, created_at, due_at, ended_at, .. } =
+            delivery;
         let TriggerPlace { webhook, environment, trigger } = place;
         let due_at = (!status.is_end()).then_some(due_at);
         Self {
@@ -251,7 +252,7 @@ impl PayloadField {
                 value => value.get(part),
             });
         }
-        at.is_some_and(|value| value.as_str().map_or_else(|| value.to_string() == self.text, |text| text == self.text))
+        at.is_some_and(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned) == self.text)
     }
 }
 

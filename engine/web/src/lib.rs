@@ -62,6 +62,8 @@ pub struct WebOptions {
     pub metrics_public: bool,
     /// How many jobs run at the same time, for `/metrics`.
     pub executors: usize,
+    /// Under which address the outside reaches the daemon, without a slash at its end; empty when nobody said.
+    pub public_url: String,
     /// How often a quiet event stream says that it lives, and asks whether its token still holds.
     pub heartbeat: Duration,
     /// Ends every event stream, so that the daemon's end does not wait for them.

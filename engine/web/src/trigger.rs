@@ -41,6 +41,10 @@ struct TriggerView {
     source: String,
     /// The path at which events are received; only for developers, because it is half of what a sender needs.
     address: Option<String>,
+    /// The whole address, where the daemon knows under which one the outside reaches it (`public_url`).
+    url: Option<String>,
+    /// What is to be done at the source, as long as that is up to a person; only for developers.
+    steps: Option<String>,
     #[schema(value_type = words::SubscriptionState)]
     status: SubscriptionStatus,
     /// Why, and what to do, as a sentence.
@@ -76,18 +80,22 @@ async fn trigger_list(State(state): State<WebState>, caller: Caller, Query(query
     for subscription in known {
         if caller.sees_in(&subscription.place.webhook, &subscription.place.environment) {
             let waiting = state.store.delivery_open_count(subscription.id).await?;
-            items.push(view(&caller, subscription, waiting));
+            items.push(view(&state, &caller, (subscription, waiting)));
         }
     }
     Ok(Json(Triggers { items }))
 }
 
-fn view(caller: &Caller, subscription: Subscription, waiting: u64) -> TriggerView {
+fn view(state: &WebState, caller: &Caller, (subscription, waiting): (Subscription, u64)) -> TriggerView {
     let Subscription { id, place, source, address, status, status_reason, last_event_at, expires_at, .. } = subscription;
-    let TriggerPlace { webhook, environment, trigger } = place;
+    let TriggerPlace { webhook, environment, trigger: name } = place;
     let develops = caller.actor.may(Action::Develop, Some(&webhook), Some(&environment));
-    let address = develops.then(|| format!("/hooks/{address}"));
-    TriggerView { id, webhook, environment, name: trigger, source, address, status, status_reason, last_event_at, expires_at, waiting }
+    let is_received = develops && status != SubscriptionStatus::Off && source != "schedule";
+    let address = is_received.then(|| format!("/hooks/{address}"));
+    let url = address.as_ref().filter(|_| !state.public_url.is_empty()).map(|path| format!("{}{path}", state.public_url));
+    let told = url.as_ref().or(address.as_ref()).filter(|_| status == SubscriptionStatus::Manual);
+    let steps = told.and_then(|address| state.control.event_steps(id, address));
+    TriggerView { id, webhook, environment, name, source, address, url, steps, status, status_reason, last_event_at, expires_at, waiting }
 }
 
 /// Which example is wanted.

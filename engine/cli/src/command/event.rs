@@ -24,7 +24,8 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
         return Ok(ExitCode::SUCCESS);
     }
     let row = |trigger: &Value| {
-        let address = trigger["address"].as_str().map_or_else(|| "-".to_owned(), |path| format!("{}{path}", client.server));
+        let local = trigger["address"].as_str().map(|path| format!("{}{path}", client.server));
+        let address = trigger["url"].as_str().map(str::to_owned).or(local).unwrap_or_else(|| "-".to_owned());
         vec![
             text(&trigger["webhook"]),
             text(&trigger["environment"]),
@@ -38,8 +39,21 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
     output::table(&["WEBHOOK", "ENVIRONMENT", "TRIGGER", "SOURCE", "STATUS", "LAST EVENT", "WAITING", "ADDRESS"], &rows);
+    for trigger in items.iter().filter(|trigger| trigger["steps"].is_string()) {
+        let place = format!("{} of {} in {}", text(&trigger["name"]), text(&trigger["webhook"]), text(&trigger["environment"]));
+        println!("\n{place} waits for its first event. Until {} knows the address:", text(&trigger["source"]));
+        for line in trigger["steps"].as_str().unwrap_or_default().lines() {
+            println!("  {}", plain(line));
+        }
+    }
     for trigger in items.iter().filter(|trigger| trigger["status_reason"].is_string()) {
-        println!("\n{} of {} in {}: {}", text(&trigger["name"]), text(&trigger["webhook"]), text(&trigger["environment"]), text(&trigger["status_reason"]));
+        println!(
+            "\n{} of {} in {}: {}",
+            text(&trigger["name"]),
+            text(&trigger["webhook"]),
+            text(&trigger["environment"]),
+            text(&trigger["status_reason"])
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -120,10 +134,21 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
     }
     for part in answer["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let delivery = &part["delivery"];
-        println!("\n{} in {}: {} {}", text(&delivery["id"]), text(&delivery["environment"]), text(&delivery["status"]), text(&delivery["status_reason"]));
+        println!(
+            "\n{} in {}: {} {}",
+            text(&delivery["id"]),
+            text(&delivery["environment"]),
+            text(&delivery["status"]),
+            text(&delivery["status_reason"])
+        );
         for attempt in part["attempts"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let what = attempt["status"].as_u64().map_or_else(|| text(&attempt["error"]), |status| format!("answered {status}"));
-            println!("  attempt {} at {}, {} ms: {what}", text(&attempt["number"]), instant(&attempt["started_at"]), text(&attempt["duration_ms"]));
+            println!(
+                "  attempt {} at {}, {} ms: {what}",
+                text(&attempt["number"]),
+                instant(&attempt["started_at"]),
+                text(&attempt["duration_ms"])
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -76,7 +76,9 @@ pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> 
         Secret::Rotate { webhook, environment, name, hours } => {
             let value = json!({ "value": read_secret()?, "previous_seconds": u64::from(hours) * 3600 });
             client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&value)).await?;
-            println!("{name} is set for {webhook} in {environment}; signatures made with the value before it are accepted for {hours} hours");
+            println!(
+                "{name} is set for {webhook} in {environment}; signatures made with the value before it are accepted for {hours} hours"
+            );
             Ok(ExitCode::SUCCESS)
         }
         Secret::List { webhook, environment, json } => {

@@ -29,6 +29,7 @@ pub(crate) struct Configuration {
     pub(crate) limits: LimitsConfiguration,
     #[serde(deserialize_with = "duration")]
     pub(crate) shutdown: Duration,
+    pub(crate) public_url: String,
     pub(crate) gateway: GatewayConfiguration,
     pub(crate) api: ApiConfiguration,
     pub(crate) metrics: MetricsConfiguration,

@@ -1,34 +1,36 @@
 //! What triggers a deployment: each trigger of its spec bound to a subscription, whose address stays the same over all deployments.
 
-use hookwright_core::{BoundTrigger, Deployment, DeliveryPolicy, Schedule, SecretValue, Subscription, TriggerName, TriggerPlace};
+use hookwright_core::status::SubscriptionStatus;
+use hookwright_core::{BoundTrigger, DeliveryPolicy, Deployment, Schedule, SecretValue, Subscription, TriggerName, TriggerPlace};
 use hookwright_spec::{Spec, Trigger, Verify};
 
 use crate::{Deps, Result};
 
+/// The event source that needs nobody to be told of it.
+const CLOCK: &str = "schedule";
+
 /// The triggers of a deployment, with their secrets. Subscriptions that are missing are made.
 pub(super) async fn bound(deps: &Deps, deployment: &Deployment, spec: &Spec) -> Result<Vec<BoundTrigger>> {
-    if spec.triggers.is_empty() {
-        return Ok(Vec::new());
-    }
     let subscriptions = subscriptions(deps, deployment, spec).await?;
-    let fires = |name: &TriggerName| spec.environment(&deployment.environment).is_some_and(|environment| environment.triggers.contains(name));
     let mut bound = Vec::new();
     for subscription in subscriptions {
         if let Some(trigger) = spec.triggers.get(&subscription.place.trigger) {
             let secrets = secrets(deps, deployment, (trigger, &subscription)).await?;
-            bound.push(bind(trigger, &subscription, (fires(&subscription.place.trigger), secrets)));
+            bound.push(bind(trigger, &subscription, (fires(deployment, spec, &subscription.place.trigger), secrets)));
         }
     }
     Ok(bound)
 }
 
-/// One subscription for each trigger of the spec.
+/// One subscription for each trigger of the spec, in the status that says whether it fires here. One whose trigger is gone is switched off.
 async fn subscriptions(deps: &Deps, deployment: &Deployment, spec: &Spec) -> Result<Vec<Subscription>> {
     let known = deps.store.subscription_list(&deployment.webhook, Some(&deployment.environment)).await?;
     let fits = |name: &TriggerName, trigger: &Trigger| {
-        known.iter().any(|subscription| subscription.place.trigger == *name && subscription.source == trigger.source)
+        let is_it = |known: &&Subscription| known.place.trigger == *name && known.source == trigger.source;
+        known.iter().find(is_it).is_some_and(|known| (known.status != SubscriptionStatus::Off) == fires(deployment, spec, name))
     };
-    if spec.triggers.iter().all(|(name, trigger)| fits(name, trigger)) {
+    let is_gone = |known: &Subscription| known.status != SubscriptionStatus::Off && !spec.triggers.contains_key(&known.place.trigger);
+    if spec.triggers.iter().all(|(name, trigger)| fits(name, trigger)) && !known.iter().any(is_gone) {
         return Ok(known);
     }
     let mut tx = deps.store.begin().await?;
@@ -36,10 +38,29 @@ async fn subscriptions(deps: &Deps, deployment: &Deployment, spec: &Spec) -> Res
     for (name, trigger) in &spec.triggers {
         let place =
             TriggerPlace { webhook: deployment.webhook.clone(), environment: deployment.environment.clone(), trigger: name.clone() };
-        ensured.push(tx.subscription_ensure(&place, &trigger.source).await?);
+        let wanted = match (fires(deployment, spec, name), trigger.source.as_str()) {
+            (false, _) => SubscriptionStatus::Off,
+            (true, CLOCK) => SubscriptionStatus::Active,
+            (true, _) => SubscriptionStatus::Manual,
+        };
+        let found = tx.subscription_ensure(&place, &trigger.source, wanted).await?;
+        ensured.push(if (found.status == SubscriptionStatus::Off) == (wanted == SubscriptionStatus::Off) {
+            found
+        } else {
+            let moved = Subscription { status: found.status.to(wanted)?, ..found };
+            tx.subscription_update(&moved).await?;
+            moved
+        });
+    }
+    for gone in known.into_iter().filter(is_gone) {
+        tx.subscription_update(&Subscription { status: gone.status.to(SubscriptionStatus::Off)?, ..gone }).await?;
     }
     tx.commit("subscription.created").await?;
     Ok(ensured)
+}
+
+fn fires(deployment: &Deployment, spec: &Spec, trigger: &TriggerName) -> bool {
+    spec.environment(&deployment.environment).is_some_and(|environment| environment.triggers.contains(trigger))
 }
 
 /// What signatures are checked with: the setting that the trigger names, or what the provider handed out.
@@ -61,14 +82,14 @@ fn bind(trigger: &Trigger, subscription: &Subscription, (fires, secrets): (bool,
         address: fires.then(|| subscription.address.clone()),
         verified: trigger.verify == Verify::Source,
         secrets,
-        options: "{}".to_owned(),
+        options: serde_json::Value::Object(trigger.options.clone()).to_string(),
         events: trigger.events.clone(),
         filter: trigger.filter.clone(),
         schedule: cron.map(|cron| Schedule {
             cron,
             timezone: trigger.timezone.clone(),
-            catch_up: hookwright_core::CatchUp::None,
-            jitter: std::time::Duration::ZERO,
+            catch_up: trigger.catch_up,
+            jitter: trigger.jitter,
         }),
         deliver: DeliveryPolicy {
             path: deliver.path.clone(),

@@ -22,6 +22,9 @@ pub trait Deliverer: Send + Sync + 'static {
     /// and a call that is lost with the process is made up for at the next start.
     fn wake(&self, subscription: SubscriptionId);
 
+    /// What a person does at the source so that it sends events to `address`; `None` when nothing is to be done, or nothing is deployed.
+    fn steps(&self, subscription: SubscriptionId, address: &str) -> Option<String>;
+
     /// The example event of a type, each `(path, value)` of `sets` put in: `issue.title` is the field `title` of `issue`. Nothing is sent.
     ///
     /// # Errors

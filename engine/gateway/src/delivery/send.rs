@@ -181,7 +181,8 @@ impl Sender {
 fn passed_on(stored: &[(String, String)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in stored {
-        let name = if name.starts_with("webhook-") || name.starts_with("x-hookwright-") { format!("{ORIGINAL}{name}") } else { name.clone() };
+        let name =
+            if name.starts_with("webhook-") || name.starts_with("x-hookwright-") { format!("{ORIGINAL}{name}") } else { name.clone() };
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
             map.append(name, value);
         }
@@ -205,11 +206,7 @@ fn signature(key: &SecretValue, (id, seconds): (&str, i64), body: &[u8]) -> Stri
 
 fn recorded(answered: &Answered) -> AttemptAnswer {
     let kept = &answered.body[..answered.body.len().min(KEPT)];
-    AttemptAnswer {
-        status: answered.status.as_u16(),
-        headers: texts(&answered.headers),
-        body: String::from_utf8_lossy(kept).into_owned(),
-    }
+    AttemptAnswer { status: answered.status.as_u16(), headers: texts(&answered.headers), body: String::from_utf8_lossy(kept).into_owned() }
 }
 
 /// Headers as texts, those that are none left out.

@@ -128,7 +128,16 @@ pub(crate) fn stored(event: &NewEvent, delivery: &hookwright_core::Delivery) -> 
 
 #[cfg(test)]
 mod tests {
+    use hookwright_trigger::Definitions;
+
     use super::is_wanted;
+
+    #[test]
+    fn webhook_yaml_knows_the_event_sources_that_there_are() {
+        let mut known = hookwright_spec::EVENT_SOURCES.to_vec();
+        known.sort_unstable();
+        assert_eq!(Definitions::embedded().names().collect::<Vec<_>>(), known);
+    }
 
     #[test]
     fn a_trigger_gets_the_types_it_names_and_what_lies_below_them() {

@@ -45,8 +45,5 @@ pub(crate) fn reading() -> Arc<Semaphore> {
 }
 
 pub(crate) fn routes(state: InboxState) -> Router {
-    Router::new()
-        .route("/hooks/{address}", any(receive::receive))
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(state)
+    Router::new().route("/hooks/{address}", any(receive::receive)).layer(axum::extract::DefaultBodyLimit::disable()).with_state(state)
 }

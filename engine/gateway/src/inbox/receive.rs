@@ -39,7 +39,10 @@ impl InboxState {
     async fn take(&self, hook: Arc<Hook>, request: Request) -> Result<Response, Problem> {
         let cannot_verify = |reason: &String| {
             tracing::warn!(webhook = %hook.route.webhook, environment = %hook.route.environment, "an event was refused: {reason}");
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "events cannot be verified at the moment; whoever deployed this finds the reason in the daemon's log")
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "events cannot be verified at the moment; whoever deployed this finds the reason in the daemon's log",
+            )
         };
         let binding = hook.binding.as_ref().map_err(cannot_verify)?;
         let (mut parts, body) = request.into_parts();
@@ -81,8 +84,7 @@ impl InboxState {
         let ended = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the daemon stops");
         let portions = (declared.unwrap_or(PORTION) / PORTION + 1).min(READING);
         let reading = async {
-            let mut memory =
-                self.reading.clone().acquire_many_owned(u32::try_from(portions).unwrap_or(u32::MAX)).await.map_err(ended)?;
+            let mut memory = self.reading.clone().acquire_many_owned(u32::try_from(portions).unwrap_or(u32::MAX)).await.map_err(ended)?;
             let mut read = BytesMut::new();
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off"))?;
@@ -136,7 +138,9 @@ impl InboxState {
             Some((entered, in_flight)) => {
                 let backend = entered.backend();
                 let answered = match backend {
-                    Some(backend) => self.deliveries.deliver_now((&delivery, &stored), (backend, policy, &entered.target.signing_key, limit)).await,
+                    Some(backend) => {
+                        self.deliveries.deliver_now((&delivery, &stored), (backend, policy, &entered.target.signing_key, limit)).await
+                    }
                     None => None,
                 };
                 drop(in_flight);

@@ -7,6 +7,8 @@ mod handler;
 pub(crate) mod pipeline;
 mod trigger;
 
+pub use trigger::EVENT_SOURCES;
+
 use hookwright_core::WebhookName;
 
 use crate::problem::Problems;

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookwright_core::{ConfigName, TriggerName};
+use hookwright_core::{CatchUp, ConfigName, TriggerName};
+use serde_json::{Map, Value};
 
 use super::check::timezone;
 use super::handler::url_path;
 use super::pipeline::condition;
-use crate::reader::{Reader, cut, nearest};
+use crate::reader::{Fields, Reader, cut, nearest};
 use crate::tree::Tree;
 use crate::{ConfigEntry, Deliver, Retry, Timetable, Trigger, Verify};
 
-const SOURCES: &[&str] = &[
+/// The event sources that triggers can name; a test holds them against the definitions of `trigger`.
+pub const EVENT_SOURCES: &[&str] = &[
     "github",
     "gitlab",
     "gitea",
@@ -47,21 +49,37 @@ pub(super) fn read(
 }
 
 fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BTreeMap<ConfigName, ConfigEntry>) -> Option<Trigger> {
-    let known = &["source", "repository", "events", "secret", "verify", "filter", "cron", "timezone", "deliver"];
+    let known = &[
+        "source",
+        "repository",
+        "events",
+        "secret",
+        "verify",
+        "filter",
+        "cron",
+        "timezone",
+        "catch_up",
+        "jitter",
+        "signature",
+        "token",
+        "event",
+        "id",
+        "deliver",
+    ];
     let fields = reader.fields(node, &format!("trigger `{name}`"), known);
     let source = match fields.get("source") {
         Some(node) => {
             let text = reader.text(node, "`source`", false);
             if let Some(text) = &text
-                && !SOURCES.contains(&text.as_str())
+                && !EVENT_SOURCES.contains(&text.as_str())
             {
-                reader.problem(node, format!("there is no event source `{}`", cut(text)), nearest(text, SOURCES));
+                reader.problem(node, format!("there is no event source `{}`", cut(text)), nearest(text, EVENT_SOURCES));
                 return None;
             }
             text
         }
         None => {
-            reader.missing(&fields, "source", &format!("write `source:` and one of: {}", SOURCES.join(", ")));
+            reader.missing(&fields, "source", &format!("write `source:` and one of: {}", EVENT_SOURCES.join(", ")));
             None
         }
     };
@@ -124,7 +142,7 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
             reader.problem(
                 node,
                 format!("`cron` is not valid: {message}"),
-                "write five fields: minute hour day month weekday, for example \"0 2 * * *\"",
+                "write five fields: minute hour day month weekday, for example \"0 2 * * *\" (six with seconds first)",
             );
         }
         Some(text)
@@ -136,12 +154,77 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
         }
         _ => {}
     }
+    let catch_up = fields.get("catch_up").and_then(|node| reader.choice(node, "`catch_up`", &["none", "one", "all"]));
+    let catch_up = match catch_up.as_deref() {
+        Some("one") => CatchUp::One,
+        Some("all") => CatchUp::All,
+        _ => CatchUp::None,
+    };
+    let jitter = fields.get("jitter").and_then(|node| reader.duration(node, "`jitter`")).unwrap_or_default();
+    let options = options(reader, &fields, (source.as_deref(), verify));
+    for (field, belongs) in [("catch_up", "schedule"), ("jitter", "schedule"), ("timezone", "schedule")] {
+        if let Some(key) = fields.key(field)
+            && source.as_deref().is_some_and(|source| source != belongs)
+        {
+            reader.problem(key, format!("`{field}` belongs to `source: {belongs}`"), "remove it, or change the source");
+        }
+    }
     let zone = fields.get("timezone").and_then(|node| timezone(reader, node));
     let repository = fields.get("repository").and_then(|node| reader.text(node, "`repository`", false));
     let filter =
         fields.get("filter").and_then(|node| condition(reader, node, "`filter`", Some(&["event", "payload", "branch", "tag", "changed"])));
     let deliver = deliver(reader, fields.get("deliver"));
-    Some(Trigger { source: source?, repository, events, secret, verify, filter, cron, timezone: zone, deliver })
+    Some(Trigger { source: source?, repository, events, secret, verify, filter, cron, timezone: zone, catch_up, jitter, options, deliver })
+}
+
+/// How a `generic` source is verified and read.
+fn options(reader: &mut Reader<'_>, fields: &Fields<'_>, (source, verify): (Option<&str>, Verify)) -> Map<String, Value> {
+    const SHAPES: [(&str, &[&str]); 4] = [
+        ("signature", &["header", "encoding", "prefix", "message", "timestamp"]),
+        ("token", &["header", "prefix"]),
+        ("event", &["header", "field"]),
+        ("id", &["header", "field"]),
+    ];
+    let mut options = Map::new();
+    for (name, shape) in SHAPES {
+        let (Some(node), Some(key)) = (fields.get(name), fields.key(name)) else { continue };
+        if source.is_some_and(|source| source != "generic") {
+            reader.problem(key, format!("`{name}` belongs to `source: generic`"), "remove it: the source says itself where it stands");
+            continue;
+        }
+        let inner = reader.fields(node, &format!("`{name}`"), shape);
+        let mut option = Map::new();
+        for part in shape {
+            let Some(node) = inner.get(part) else { continue };
+            let text = match *part {
+                "encoding" => reader.choice(node, "`encoding`", &["hex", "base64"]),
+                _ => reader.text(node, &format!("`{part}`"), false),
+            };
+            option.extend(text.map(|text| ((*part).to_owned(), Value::String(text))));
+        }
+        if !option.contains_key("header") && !option.contains_key("field") {
+            reader.problem(key, format!("`{name}` does not say where it stands"), "write `header:` and the name of the header");
+        }
+        if name == "signature" && option.get("message").and_then(Value::as_str).is_some_and(|message| !message.contains("{body}")) {
+            reader.problem(
+                key,
+                "`message` does not have `{body}`, so that the body would not be signed",
+                "write for example \"{timestamp}.{body}\"",
+            );
+        }
+        options.insert(name.to_owned(), Value::Object(option));
+    }
+    let says = usize::from(options.contains_key("signature")) + usize::from(options.contains_key("token"));
+    if source == Some("generic")
+        && verify == Verify::Source
+        && says != 1
+        && let Some(key) = fields.key("source")
+    {
+        let help =
+            "write `signature: { header: X-Signature, prefix: \"sha256=\" }`, or `token: { header: X-Token }`, or say `verify: none`";
+        reader.problem(key, "a generic source does not say how it is verified, in one way", help);
+    }
+    options
 }
 
 fn deliver(reader: &mut Reader<'_>, node: Option<&Tree>) -> Deliver {

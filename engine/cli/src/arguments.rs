@@ -171,7 +171,7 @@ pub(crate) enum Command {
         json: Json,
     },
     /// Events: list, show, deliver again, send an example.
-    Events(Events),
+    Events(Box<Events>),
     /// Secrets: set, rotate, list the names, remove.
     #[command(subcommand)]
     Secret(Secret),

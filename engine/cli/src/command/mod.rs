@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Runs { webhook, json } => read::runs(&client()?, webhook.as_deref(), json.json).await,
         Command::Releases { webhook, json } => read::releases(&client()?, webhook.as_deref(), json.json).await,
         Command::Triggers { webhook, json } => event::triggers(&client()?, webhook.as_deref(), json.json).await,
-        Command::Events(events) => event::events(&client()?, events).await,
+        Command::Events(events) => event::events(&client()?, *events).await,
         Command::Logs { subject, part, follow, deployment, json } => {
             read::logs(&client()?, &read::LogWish { subject, part, follow, deployment, json: json.json }).await
         }

@@ -5,6 +5,7 @@ mod dag;
 mod deploy;
 mod docker;
 mod idle;
+mod inbox;
 mod nginx;
 mod proxy;
 mod push;
@@ -30,6 +31,7 @@ pub(crate) const FIGURES: &[(&str, &str)] = &[
     ("push", "from `git push` to the first stage of a hosted repository"),
     ("deploy", "from `git push` to the Python example answering in development"),
     ("proxy", "requests through the gateway, against the handler called directly and against nginx"),
+    ("inbox", "signed events of 1 KB, durably accepted, against nginx in front of a handler that keeps nothing"),
     ("idle", "a daemon that has nothing to do: 100 webhooks that serve, 10,000 stored runs"),
     ("watch", "1,000 watched remotes on this machine's disk, polled every 30 s"),
     ("size", "the binary"),
@@ -76,6 +78,7 @@ pub(crate) async fn measure(name: &str, bench: &Bench, section: &mut Section) ->
         "push" => push::measure(bench, section).await,
         "deploy" => deploy::measure(bench, section).await,
         "proxy" => proxy::measure(bench, section).await,
+        "inbox" => inbox::measure(bench, section).await,
         "idle" => idle::measure(bench, section).await,
         "watch" => watch::measure(bench, section).await,
         "size" => size::measure(bench, section),

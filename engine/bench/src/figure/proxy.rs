@@ -18,13 +18,13 @@ use crate::machine;
 use crate::report::{Line, Section, Target};
 use crate::sample::Spread;
 
-const NAME: &str = "native";
+pub(super) const NAME: &str = "native";
 const CONNECTIONS: usize = 64;
 /// How often each is loaded in turn; the medians count.
 const ROUNDS: usize = 3;
 
 /// A webhook whose handler is this very program.
-fn spec(own: &str) -> String {
+pub(super) fn spec(own: &str) -> String {
     format!(
         "version: 1\nname: {NAME}\nhandler: {{ command: [/app/handler, {}] }}\npipeline:\n  uses: static@1\n  stages:\n    compile:\n      \
          needs: [checkout]\n      run: cp '{own}' handler\n      outputs: [handler]\n    image:\n      needs: [compile]\n      image: {{ copy: {{ handler: /app/handler }} }}\n\
@@ -70,11 +70,11 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
     let time = bench.time(Duration::from_secs(5));
     for _ in 0..ROUNDS {
         for way in &mut ways {
-            way.rounds.push(load::run(Load { address: way.address, path: &way.path, connections: CONNECTIONS, time }).await?);
+            way.rounds.push(load::run(Load { address: way.address, path: &way.path, secret: None, connections: CONNECTIONS, time }).await?);
         }
     }
     for way in &mut ways {
-        way.alone = Some(load::run(Load { address: way.address, path: &way.path, connections: 1, time }).await?);
+        way.alone = Some(load::run(Load { address: way.address, path: &way.path, secret: None, connections: 1, time }).await?);
     }
     drop(nginx);
     describe(&ways, section);
@@ -115,7 +115,7 @@ fn most(answered: &Answered) -> f64 {
 }
 
 /// Where the handler itself listens.
-async fn instance(daemon: &Daemon) -> Result<SocketAddr> {
+pub(super) async fn instance(daemon: &Daemon) -> Result<SocketAddr> {
     let path = format!("/api/v1/webhooks/{NAME}");
     let address = daemon
         .until("the handler's address", async |daemon: &Daemon| {

@@ -13,12 +13,13 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
 use hookwright_core::port::{Isolation, Limits, PushSink, Runtime};
-use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope};
+use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope, SecretValue};
 use hookwright_gateway::{Gateway, GatewayOptions};
 use hookwright_image::Registry;
 use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
 use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{SecretKey, Store, StoreOptions};
+use hookwright_trigger::{HttpSubscriber, Provider};
 use hookwright_web::{Metrics, WebOptions};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
@@ -31,6 +32,9 @@ use crate::system::{SystemClock, UuidV7};
 
 /// How long a handler may take to end when the demo does.
 const HANDLER_GRACE: Duration = Duration::from_secs(5);
+
+/// How long an event source may take to answer.
+const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often, and how far apart, the lock of the data folder is asked for.
 const LOCK_TRIES: u32 = 20;
@@ -130,6 +134,7 @@ impl Engine {
             routes: Arc::new(gateway.clone()),
             inbox,
             deliverer: Arc::new(gateway.clone()),
+            subscriber: Arc::new(subscriber(configuration)?),
             meter: metrics.clone(),
             wakes,
             settings: Arc::new(Settings { deploys, ..settings(configuration, data) }),
@@ -216,6 +221,7 @@ impl Daemon {
 fn settings(configuration: &Configuration, data: &Path) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Settings {
+        public_url: configuration.public_url.trim_end_matches('/').to_owned(),
         executors: if configuration.executors == 0 { cores } else { configuration.executors },
         poll_interval: configuration.git.poll_interval,
         quiet_interval: configuration.git.quiet_interval,
@@ -229,6 +235,17 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         keep_events: configuration.retention.events,
         ..Settings::new(data)
     }
+}
+
+/// What registers triggers at the sources there are tokens of. Redirects could carry a token elsewhere and are not followed.
+fn subscriber(configuration: &Configuration) -> Result<HttpSubscriber> {
+    let client = reqwest::Client::builder().timeout(PROVIDER_PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
+    let known = configuration.providers.iter().filter(|(_, provider)| !provider.token.is_empty());
+    let providers = known.map(|(name, provider)| {
+        let api = Some(provider.api.clone()).filter(|api| !api.is_empty());
+        (name.clone(), Provider { token: SecretValue::new(provider.token.trim()), api })
+    });
+    Ok(HttpSubscriber::new(client.context("cannot make a client for event sources")?, providers.collect()))
 }
 
 /// Bubblewrap as the settings want it, tried out once.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookwright_core::port::{
-    ArtifactStore, Deliverer, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime,
+    ArtifactStore, Deliverer, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime, Subscriber,
 };
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::{Inbox, Store};
@@ -39,6 +39,8 @@ pub struct Deps {
     pub inbox: Inbox,
     /// Giving events to handlers.
     pub deliverer: Arc<dyn Deliverer>,
+    /// Telling event sources where to send.
+    pub subscriber: Arc<dyn Subscriber>,
     /// Counting what happens.
     pub meter: Arc<dyn Meter>,
     /// Wake-ups and lossy news of runs; created before the adapters, because they wake the engine too.
@@ -52,6 +54,8 @@ pub struct Deps {
 pub struct Settings {
     /// `DATA`: workspaces and caches are folders of it.
     pub data: PathBuf,
+    /// Under which address the outside reaches the daemon, without a slash at its end; empty when nobody said.
+    pub public_url: String,
     /// How many jobs run at the same time.
     pub executors: usize,
     /// How often a watched remote's refs are read.
@@ -97,6 +101,7 @@ impl Settings {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
+            public_url: String::new(),
             executors: 2,
             poll_interval: Duration::from_secs(30),
             quiet_interval: Duration::from_secs(4 * 60),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::intake::{self, Looks};
-use crate::{Deps, Result, RunChanged, Tasks, promotion, reconcile, retention, scheduler};
+use crate::{Deps, Result, RunChanged, Tasks, promotion, reconcile, retention, scheduler, subscription};
 
 /// The engine. Cloning it clones the handle; the loops end with [`shutdown`](Self::shutdown).
 #[derive(Clone)]
@@ -33,6 +33,7 @@ impl Control {
         tasks.spawn("retention", retention::run(deps.clone(), tasks.clone()));
         tasks.spawn("promotion", promotion::run(deps.clone(), tasks.clone()));
         tasks.spawn("reconcile", reconcile::run(deps.clone(), tasks.clone()));
+        tasks.spawn("subscriptions", subscription::run(deps.clone(), tasks.clone()));
         Ok(Self { inner: Arc::new(Inner { deps, tasks, looks }) })
     }
 

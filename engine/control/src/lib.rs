@@ -16,6 +16,7 @@ mod retention;
 mod run;
 mod scheduler;
 mod stage;
+mod subscription;
 mod task;
 mod wakes;
 

@@ -28,6 +28,7 @@ struct Inner {
     scheduler: Notify,
     promotion: Notify,
     reconcile: Notify,
+    subscriptions: Notify,
     outbox: Notify,
     runs: broadcast::Sender<RunChanged>,
 }
@@ -40,6 +41,7 @@ impl Wakes {
             scheduler: Notify::new(),
             promotion: Notify::new(),
             reconcile: Notify::new(),
+            subscriptions: Notify::new(),
             outbox: Notify::new(),
             runs: broadcast::Sender::new(NEWS),
         };
@@ -68,6 +70,7 @@ impl Wakes {
             Topic::Scheduler => &self.inner.scheduler,
             Topic::Promotion => &self.inner.promotion,
             Topic::Reconcile => &self.inner.reconcile,
+            Topic::Subscriptions => &self.inner.subscriptions,
             Topic::Outbox => &self.inner.outbox,
         }
     }

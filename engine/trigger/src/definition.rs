@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::locator::Locator;
+use crate::registration::Registration;
 use crate::scheme::Scheme;
 
 /// The definitions that come with the binary.
@@ -70,6 +71,9 @@ pub struct Definition {
     /// Headers of an example, with `{event}`, `{kind}`, `{id}` and `{timestamp}` in them.
     #[serde(default)]
     pub(crate) example_headers: BTreeMap<String, String>,
+    /// How the source is told where to send.
+    #[serde(default)]
+    pub(crate) registration: Option<Registration>,
     /// What a person does to register an address; `{address}` and `{secret}` stand in it.
     #[serde(default)]
     pub manual: Option<String>,

@@ -1,5 +1,6 @@
 //! Event sources as data. A definition in `sources/` says how a source signs, where the type and the id of an event stand, how it makes sure of an
-//! address, and has an example of each event; this crate has the primitives that definitions are made of. It is pure: bytes in, decisions out.
+//! address, has an example of each event, and says how it is told where to send; this crate has the primitives that definitions are made of. Receiving is
+//! pure: bytes in, decisions out. Registering talks to providers, with a client that it is given.
 //!
 //! A [`Binding`] is a definition with the secrets of one trigger; [`Binding::receive`] verifies a request on its raw bytes and says which events it
 //! holds. The algorithm always comes from the definition and the configured secret, never from the request.
@@ -11,7 +12,9 @@ mod error;
 mod example;
 mod locator;
 mod payload;
+mod registration;
 mod scheme;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 
@@ -20,3 +23,4 @@ pub use definition::{Definition, Definitions};
 pub use error::Error;
 pub use example::Example;
 pub use payload::payload;
+pub use subscriber::{HttpSubscriber, Provider};

@@ -30,6 +30,7 @@ pub(crate) struct Configuration {
     #[serde(deserialize_with = "duration")]
     pub(crate) shutdown: Duration,
     pub(crate) public_url: String,
+    pub(crate) providers: BTreeMap<String, ProviderConfiguration>,
     pub(crate) gateway: GatewayConfiguration,
     pub(crate) api: ApiConfiguration,
     pub(crate) metrics: MetricsConfiguration,
@@ -58,6 +59,20 @@ pub(crate) struct LimitsConfiguration {
     pub(crate) handler_processes: u64,
     pub(crate) stage_disk: u64,
     pub(crate) handler_disk: u64,
+}
+
+/// How an event source is asked.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProviderConfiguration {
+    pub(crate) token: String,
+    pub(crate) api: String,
+}
+
+impl std::fmt::Debug for ProviderConfiguration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProviderConfiguration").field("api", &self.api).finish_non_exhaustive()
+    }
 }
 
 /// What concerns the gateway.

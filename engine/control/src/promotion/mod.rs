@@ -79,7 +79,7 @@ pub(crate) async fn cancel_of_run(deps: &Deps, run: RunId, promotion: PromotionI
 
 /// Wakes everybody whom a promotion's end concerns.
 pub(crate) fn wake_all(deps: &Deps) {
-    for topic in [Topic::Promotion, Topic::Reconcile, Topic::Scheduler] {
+    for topic in [Topic::Promotion, Topic::Reconcile, Topic::Scheduler, Topic::Subscriptions] {
         deps.wakes.wake(topic);
     }
 }

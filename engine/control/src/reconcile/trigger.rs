@@ -1,5 +1,6 @@
 //! What triggers a deployment: each trigger of its spec bound to a subscription, whose address stays the same over all deployments.
 
+use hookwright_core::port::{Notifier, Topic};
 use hookwright_core::status::SubscriptionStatus;
 use hookwright_core::{BoundTrigger, DeliveryPolicy, Deployment, Schedule, SecretValue, Subscription, TriggerName, TriggerPlace};
 use hookwright_spec::{Spec, Trigger, Verify};
@@ -56,6 +57,7 @@ async fn subscriptions(deps: &Deps, deployment: &Deployment, spec: &Spec) -> Res
         tx.subscription_update(&Subscription { status: gone.status.to(SubscriptionStatus::Off)?, ..gone }).await?;
     }
     tx.commit("subscription.created").await?;
+    deps.wakes.wake(Topic::Subscriptions);
     Ok(ensured)
 }
 

@@ -11,6 +11,7 @@ mod notifier;
 mod registry;
 mod route;
 mod runtime;
+mod subscribe;
 
 pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
 pub use deliver::{Deliverer, SampleEvent};
@@ -26,3 +27,4 @@ pub use registry::{
 };
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};
+pub use subscribe::{Subscriber, WantedSubscription};

@@ -11,6 +11,8 @@ pub enum Topic {
     Promotion,
     /// A deployment or an instance changed.
     Reconcile,
+    /// A trigger, its address or its secret may have changed.
+    Subscriptions,
     /// The outbox has rows.
     Outbox,
 }

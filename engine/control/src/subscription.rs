@@ -1,0 +1,200 @@
+//! Makes event sources know what is deployed: wanted (the spec of what is live) against applied (our record) against observed (what the source lists).
+//! Level-triggered; nothing but when to look next is remembered between two looks. Sources without credentials are left to people.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hookwright_core::port::{Topic, WantedSubscription};
+use hookwright_core::status::{DeploymentStatus, SubscriptionStatus};
+use hookwright_core::{Blame, PortError, Subscription, SubscriptionId};
+use hookwright_spec::{Spec, Verify};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tracing::{info, warn};
+
+use crate::promotion::spec_of;
+use crate::{Deps, Result, Tasks};
+
+/// How often the loop looks when nothing changes.
+const TICK: Duration = Duration::from_secs(30);
+
+/// How often a source is asked whether it still has what it was told: hooks are switched off or deleted there.
+const DRIFT: Duration = Duration::from_secs(600);
+
+/// The first pause after a source could not be asked; it doubles up to [`DRIFT`].
+const PAUSE: Duration = Duration::from_secs(15);
+
+/// What a source was told last.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Applied {
+    digest: String,
+    repository: String,
+    url: String,
+}
+
+/// When to look at a subscription again.
+#[derive(Default)]
+struct Look {
+    /// By the monotonic clock.
+    next: Duration,
+    failures: u32,
+}
+
+/// Runs until the engine stops.
+pub(crate) async fn run(deps: Deps, tasks: Tasks) {
+    let mut looks = HashMap::new();
+    while !tasks.stopping().is_cancelled() {
+        if let Err(error) = pass(&deps, &mut looks).await {
+            warn!(error = &error as &dyn std::error::Error, "subscriptions could not be looked at; trying again");
+        }
+        tokio::select! {
+            () = deps.wakes.wait(Topic::Subscriptions, TICK.min(deps.settings.tick * 6)) => {}
+            () = tasks.stopping().cancelled() => {}
+        }
+    }
+}
+
+async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<()> {
+    if deps.settings.public_url.is_empty() {
+        return Ok(());
+    }
+    let subscriptions = deps.store.subscription_list_all().await?;
+    looks.retain(|id, _| subscriptions.iter().any(|subscription| subscription.id == *id));
+    let mut specs: HashMap<_, Spec> = HashMap::new();
+    for subscription in subscriptions.into_iter().filter(|subscription| deps.subscriber.registers(&subscription.source)) {
+        let place = (subscription.place.webhook.clone(), subscription.place.environment.clone());
+        if !specs.contains_key(&place) {
+            let live = deps.store.deployment_current(&place.0, &place.1).await?.filter(|live| live.status == DeploymentStatus::Live);
+            let Some(live) = live else { continue };
+            let Some(release) = deps.store.release_fetch(&live.release).await? else { continue };
+            specs.insert(place.clone(), spec_of(&release)?);
+        }
+        if let Some(spec) = specs.get(&place) {
+            let look = looks.entry(subscription.id).or_default();
+            step(deps, (subscription, look), spec).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn step(deps: &Deps, (subscription, look): (Subscription, &mut Look), spec: &Spec) -> Result<()> {
+    let applied: Option<Applied> = subscription.applied.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    if subscription.status == SubscriptionStatus::Off {
+        return match applied {
+            Some(applied) if is_due(deps, look) => take_away(deps, (subscription, look), &applied).await,
+            _ => Ok(()),
+        };
+    }
+    let wanted = match wanted(deps, &subscription, spec).await? {
+        Ok(wanted) => wanted,
+        Err(reason) => return write(deps, &subscription, (SubscriptionStatus::Manual, Some(reason), None)).await,
+    };
+    let now = Applied { digest: digest(&wanted), repository: wanted.repository.clone(), url: wanted.url.clone() };
+    let changed = applied.as_ref() != Some(&now);
+    if !(is_due(deps, look) || changed && look.failures == 0) {
+        return Ok(());
+    }
+    match tell(deps, &wanted, (applied.as_ref(), changed)).await {
+        Ok(provider_id) => {
+            (look.failures, look.next) = (0, deps.clock.monotonic() + DRIFT);
+            if changed {
+                info!(subscription = %subscription.place, "`{}` of `{}` knows where to send", wanted.repository, wanted.source);
+            }
+            let provider_id = provider_id.or_else(|| subscription.provider_id.clone());
+            write(deps, &subscription, (SubscriptionStatus::Active, None, provider_id.map(|id| (id, now)))).await
+        }
+        Err(error) => {
+            postpone(deps, look, &error);
+            write(deps, &subscription, (SubscriptionStatus::Failing, Some(error.message), None)).await
+        }
+    }
+}
+
+/// Tells the source what is wanted, if it does not have it; returns what it calls it when it was told.
+async fn tell(
+    deps: &Deps,
+    wanted: &WantedSubscription,
+    (applied, changed): (Option<&Applied>, bool),
+) -> std::result::Result<Option<String>, PortError> {
+    if !changed && deps.subscriber.is_intact(wanted).await? {
+        return Ok(None);
+    }
+    if let Some(before) = applied.filter(|before| before.repository != wanted.repository || before.url != wanted.url) {
+        deps.subscriber.remove(&wanted.source, &before.repository, &before.url).await?;
+    }
+    deps.subscriber.ensure(wanted).await.map(Some)
+}
+
+async fn take_away(deps: &Deps, (subscription, look): (Subscription, &mut Look), applied: &Applied) -> Result<()> {
+    if let Err(error) = deps.subscriber.remove(&subscription.source, &applied.repository, &applied.url).await {
+        postpone(deps, look, &error);
+        warn!(subscription = %subscription.place, "a source could not be told to stop sending: {}", error.message);
+        return Ok(());
+    }
+    let mut tx = deps.store.begin().await?;
+    tx.subscription_update(&Subscription { applied: None, provider_id: None, status_reason: None, ..subscription }).await?;
+    tx.commit("subscription.removed").await?;
+    Ok(())
+}
+
+fn is_due(deps: &Deps, look: &Look) -> bool {
+    deps.clock.monotonic() >= look.next
+}
+
+fn postpone(deps: &Deps, look: &mut Look, error: &PortError) {
+    look.failures += 1;
+    let pause = PAUSE.saturating_mul(2_u32.saturating_pow(look.failures.min(10) - 1)).min(DRIFT);
+    // What a person has to mend is not mended by asking often.
+    look.next = deps.clock.monotonic() + if error.blame == Blame::Failed { pause.max(Duration::from_secs(60)) } else { pause };
+}
+
+/// What the source is to know, or why it cannot be told.
+async fn wanted(deps: &Deps, subscription: &Subscription, spec: &Spec) -> Result<std::result::Result<WantedSubscription, String>> {
+    let place = &subscription.place;
+    let Some(trigger) = spec.triggers.get(&place.trigger) else { return Ok(Err("the trigger is gone".to_owned())) };
+    if trigger.verify == Verify::None {
+        return Ok(Err("it is not registered, because its events are not verified".to_owned()));
+    }
+    let Some(repository) = trigger.repository.clone() else {
+        return Ok(Err("it cannot be registered: name the repository, `repository: owner/name`".to_owned()));
+    };
+    let Some(name) = &trigger.secret else { return Ok(Err("it cannot be registered without a secret".to_owned())) };
+    let secrets = deps.store.secret_signing_values((&place.webhook, &place.environment), name, deps.clock.now()).await?;
+    let Some(secret) = secrets.into_iter().next() else {
+        return Ok(Err(format!("it cannot be registered: `{name}` is not set")));
+    };
+    let url = format!("{}/hooks/{}", deps.settings.public_url, subscription.address);
+    Ok(Ok(WantedSubscription { source: subscription.source.clone(), repository, url, events: trigger.events.clone(), secret }))
+}
+
+fn digest(wanted: &WantedSubscription) -> String {
+    let mut digest = Sha256::new();
+    for part in [&wanted.repository, &wanted.url, &wanted.events.join(" "), wanted.secret.expose()] {
+        digest.update(part);
+        digest.update([0]);
+    }
+    hex::encode(digest.finalize())
+}
+
+/// Writes how it stands, if that has changed.
+async fn write(
+    deps: &Deps,
+    subscription: &Subscription,
+    (status, reason, applied): (SubscriptionStatus, Option<String>, Option<(String, Applied)>),
+) -> Result<()> {
+    let mut after = Subscription { status_reason: reason, ..subscription.clone() };
+    if status != subscription.status {
+        after.status = subscription.status.to(status)?;
+    }
+    if let Some((provider_id, applied)) = applied {
+        after.provider_id = Some(provider_id);
+        after.applied = serde_json::to_string(&applied).ok();
+    }
+    if after == *subscription {
+        return Ok(());
+    }
+    let mut tx = deps.store.begin().await?;
+    tx.subscription_update(&after).await?;
+    tx.commit("subscription.written").await?;
+    Ok(())
+}

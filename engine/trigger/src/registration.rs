@@ -1,0 +1,95 @@
+//! How an event source is told where to send: calls of its API as data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hookwright_core::port::WantedSubscription;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The calls of a source. `{repository}`, `{encoded_repository}`, `{id}`, `{page}`, `{url}`, `{secret}` and `{token}` stand in them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Registration {
+    /// The address of the API when the settings say no other.
+    pub(crate) api: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Lists what there is, page by page.
+    pub(crate) list: String,
+    /// Entries of a whole page.
+    pub(crate) page_size: usize,
+    pub(crate) create: String,
+    pub(crate) update: Call,
+    pub(crate) remove: String,
+    /// The body that creates and updates, whole each time: what an update leaves out some sources remove.
+    pub(crate) body: Map<String, Value>,
+    /// Where an entry of the list has its id, its address and whether it is switched on.
+    pub(crate) id: String,
+    pub(crate) address: String,
+    #[serde(default)]
+    pub(crate) active: Option<String>,
+    /// Where it has its events, as a list of texts.
+    #[serde(default)]
+    pub(crate) events: Option<String>,
+    /// What stands for all events.
+    #[serde(default)]
+    pub(crate) all_events: Vec<String>,
+    /// Sources with one switch for each type instead of a list: type → switch.
+    #[serde(default)]
+    pub(crate) switches: BTreeMap<String, String>,
+    /// The rights that credentials need, for messages.
+    pub(crate) rights: String,
+}
+
+/// A method and a path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+}
+
+impl Registration {
+    /// The types as the source's API names them: without what comes behind the dot.
+    pub(crate) fn families(&self, events: &[String]) -> BTreeSet<String> {
+        if events.is_empty() {
+            return self.all_events.iter().cloned().collect();
+        }
+        events.iter().map(|event| event.split('.').next().unwrap_or(event).to_owned()).collect()
+    }
+
+    /// The body of a call.
+    pub(crate) fn body(&self, wanted: &WantedSubscription) -> Value {
+        let families = self.families(&wanted.events);
+        let mut body = fill(&Value::Object(self.body.clone()), wanted, &families);
+        if let Some(fields) = body.as_object_mut() {
+            for (family, switch) in &self.switches {
+                fields.insert(switch.clone(), Value::Bool(wanted.events.is_empty() || families.contains(family)));
+            }
+        }
+        body
+    }
+
+    /// Whether an entry of the list already is what is wanted, as far as the list tells: secrets it does not.
+    pub(crate) fn is_as_wanted(&self, entry: &Value, wanted: &WantedSubscription) -> bool {
+        let is_active = self.active.as_ref().is_none_or(|field| entry.pointer(field).and_then(Value::as_bool) == Some(true));
+        let has_events = self.events.as_ref().is_none_or(|field| {
+            let texts = entry.pointer(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            texts.map(str::to_owned).collect::<BTreeSet<_>>() == self.families(&wanted.events)
+        });
+        let has_switches = self.switches.iter().all(|(family, switch)| {
+            let is_wanted = wanted.events.is_empty() || self.families(&wanted.events).contains(family);
+            entry.get(switch).and_then(Value::as_bool).is_none_or(|on| on == is_wanted)
+        });
+        is_active && has_events && has_switches
+    }
+}
+
+fn fill(template: &Value, wanted: &WantedSubscription, families: &BTreeSet<String>) -> Value {
+    match template {
+        Value::String(text) if text == "{events}" => families.iter().cloned().map(Value::String).collect(),
+        Value::String(text) => Value::String(text.replace("{url}", &wanted.url).replace("{secret}", wanted.secret.expose())),
+        Value::Array(list) => list.iter().map(|item| fill(item, wanted, families)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), fill(value, wanted, families))).collect(),
+        other => other.clone(),
+    }
+}

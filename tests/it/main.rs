@@ -12,5 +12,6 @@ mod hostile_stages;
 mod local;
 mod main_line;
 mod presets;
+mod registration;
 mod registry;
 mod runs;

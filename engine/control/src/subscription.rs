@@ -81,7 +81,7 @@ async fn step(deps: &Deps, (subscription, look): (Subscription, &mut Look), spec
     let applied: Option<Applied> = subscription.applied.as_deref().and_then(|text| serde_json::from_str(text).ok());
     if subscription.status == SubscriptionStatus::Off {
         return match applied {
-            Some(applied) if is_due(deps, look) => take_away(deps, (subscription, look), &applied).await,
+            Some(applied) if look.failures == 0 || is_due(deps, look) => take_away(deps, (subscription, look), &applied).await,
             _ => Ok(()),
         };
     }

@@ -1,0 +1,236 @@
+//! Triggers as their event sources come to know them. The source is a server that keeps hooks as GitHub does and refuses what GitHub refuses.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+
+use hookwright_testkit::{Daemon, DaemonOptions, WorkingCopy};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
+
+/// Strict where GitHub is: `name`, `active`, `events`, and a whole `config`; the token; one hook an address. `POST /_` changes it by hand.
+const GITHUB: &str = r#"
+import http.server, json, re, sys
+
+state = {"hooks": {}, "next": 100, "answer": None, "calls": [], "token": "Bearer forge-token-8d1f"}
+
+
+class GitHub(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def reply(self, status, value=None):
+        body = b"" if value is None else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def shown(self, hook):
+        config = dict(hook["config"], secret="********") if "secret" in hook["config"] else hook["config"]
+        return dict(hook, config=config)
+
+    def handle_call(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.startswith("/_"):
+            if self.command == "POST":
+                state.update(json.loads(body))
+            return self.reply(200, state)
+        if self.headers.get("Authorization") != state["token"]:
+            return self.reply(401, {"message": "Bad credentials"})
+        state["calls"].append(self.command)
+        if state["answer"]:
+            return self.reply(state["answer"], {"message": "no"})
+        found = re.fullmatch(r"/repos/acme/shop/hooks(?:/(\d+))?(?:\?per_page=100&page=(\d+))?", self.path)
+        if not found or self.headers.get("X-GitHub-Api-Version") != "2022-11-28" or not self.headers.get("User-Agent"):
+            return self.reply(404, {"message": "Not Found"})
+        number, hooks = found[1], state["hooks"]
+        if self.command == "GET" and not number:
+            return self.reply(200, [self.shown(hook) for hook in hooks.values()] if found[2] == "1" else [])
+        if self.command == "DELETE" and number in hooks:
+            del hooks[number]
+            return self.reply(204)
+        if self.command in ("POST", "PATCH"):
+            wish = json.loads(body)
+            config = wish.get("config", {})
+            good = (wish.get("name") == "web" and isinstance(wish.get("events"), list) and wish["events"]
+                    and all("." not in event for event in wish["events"]) and set(config) == {"url", "content_type", "secret", "insecure_ssl"}
+                    and config["url"].startswith("https://") and isinstance(config["insecure_ssl"], str))
+            if not good or set(wish) - {"name", "active", "events", "config"}:
+                return self.reply(422, {"message": "Validation Failed"})
+            if self.command == "POST" and not number:
+                if any(hook["config"]["url"] == config["url"] for hook in hooks.values()):
+                    return self.reply(422, {"message": "Hook already exists on this repository"})
+                state["next"] += 1
+                number = str(state["next"])
+            elif number not in hooks:
+                return self.reply(404, {"message": "Not Found"})
+            hooks[number] = {"id": int(number), **wish}
+            return self.reply(201 if self.command == "POST" else 200, self.shown(hooks[number]))
+        return self.reply(404, {"message": "Not Found"})
+
+    do_GET = do_POST = do_PATCH = do_DELETE = handle_call
+
+    def log_message(self, *args):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"#;
+
+struct Forge {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Forge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Forge {
+    fn start() -> Self {
+        let mut command = Command::new("python3");
+        let mut child = command.args(["-c", GITHUB]).stdout(Stdio::piped()).spawn().expect("python runs");
+        let mut port = String::new();
+        let mut output = child.stdout.take().expect("its output");
+        let mut byte = [0];
+        while output.read_exact(&mut byte).is_ok() && byte != *b"\n" {
+            port.push(char::from(byte[0]));
+        }
+        Self { child, address: format!("http://127.0.0.1:{port}") }
+    }
+
+    async fn state(&self) -> Value {
+        reqwest::get(format!("{}/_", self.address)).await.expect("an answer").json().await.expect("JSON")
+    }
+
+    async fn change(&self, change: Value) {
+        reqwest::Client::new().post(format!("{}/_", self.address)).json(&change).send().await.expect("an answer");
+    }
+
+    fn options(&self) -> DaemonOptions {
+        DaemonOptions::new(BINARY)
+            .variable("HOOKWRIGHT_PROVIDERS_GITHUB_TOKEN", "forge-token-8d1f")
+            .variable("HOOKWRIGHT_PROVIDERS_GITHUB_API", &self.address)
+            .variable("HOOKWRIGHT_PUBLIC_URL", "https://hooks.example.com/")
+    }
+}
+
+fn spec(triggers: &str) -> String {
+    format!(
+        "version: 1\nname: shop\nhandler: {{ command: [python3, -m, http.server, $PORT] }}\nconfig:\n  SIGNING: {{ type: string, secret: true, required: true }}\n{triggers}"
+    )
+    .replace("python3, -m, http.server, $PORT", "sh, -c, exec python3 -m http.server $PORT")
+}
+
+const ISSUES: &str = "triggers:\n  issues: { source: github, repository: acme/shop, secret: SIGNING, events: [issues.opened, issues.closed], deliver: { path: /issues } }\n";
+
+async fn deployed(forge: &Forge) -> (Daemon, WorkingCopy) {
+    let daemon = Daemon::start_with(forge.options()).await;
+    let copy = WorkingCopy::new();
+    copy.write("webhook.yaml", &spec(ISSUES)).commit("Begin");
+    secret(&daemon, "the-signing-secret").await;
+    copy.push(&daemon, "shop");
+    (daemon, copy)
+}
+
+async fn secret(daemon: &Daemon, value: &str) {
+    let path = "/api/v1/webhooks/shop/environments/development/secrets/SIGNING";
+    assert_eq!(daemon.request(Method::PUT, path, Some(json!({ "value": value }))).await.0, 204);
+}
+
+async fn trigger_in(daemon: &Daemon, status: &str) -> Value {
+    daemon
+        .until(status, async |daemon: &Daemon| {
+            let list = daemon.get("/api/v1/triggers").await;
+            let found = list["items"].as_array()?.iter().find(|item| item["name"] == "issues" && item["status"] == status)?;
+            Some(found.clone())
+        })
+        .await
+}
+
+fn only_hook(state: &Value) -> Option<Value> {
+    let hooks = state["hooks"].as_object()?;
+    (hooks.len() == 1).then(|| hooks.values().next().cloned()).flatten()
+}
+
+#[tokio::test]
+async fn a_deployed_trigger_is_known_to_its_source_with_its_events_address_and_secret() {
+    let forge = Forge::start();
+    let (daemon, copy) = deployed(&forge).await;
+    let trigger = trigger_in(&daemon, "active").await;
+    let hook = only_hook(&forge.state().await).expect("one hook");
+    assert_eq!(hook["events"], json!(["issues"]), "two types of one family are one event there");
+    assert_eq!(
+        (&hook["config"]["url"], &hook["config"]["secret"], &hook["config"]["content_type"]),
+        (&trigger["url"], &json!("the-signing-secret"), &json!("json"))
+    );
+    assert!(trigger["url"].as_str().is_some_and(|url| url.starts_with("https://hooks.example.com/hooks/")), "{trigger}");
+
+    copy.write("webhook.yaml", &spec(&ISSUES.replace("issues.closed", "push"))).commit("Ask for pushes too");
+    copy.push(&daemon, "shop");
+    let changed = async |_: &Daemon| only_hook(&forge.state().await).filter(|hook| hook["events"] == json!(["issues", "push"]));
+    daemon.until("the events to be changed", changed).await;
+    secret(&daemon, "another-signing-secret").await;
+    let rotated = async |_: &Daemon| only_hook(&forge.state().await).filter(|hook| hook["config"]["secret"] == "another-signing-secret");
+    daemon.until("the secret to be changed", rotated).await;
+
+    copy.write("webhook.yaml", &spec("")).commit("Listen no more");
+    copy.push(&daemon, "shop");
+    let gone = async |_: &Daemon| forge.state().await["hooks"].as_object().is_some_and(serde_json::Map::is_empty).then_some(());
+    daemon.until("the hook to be removed", gone).await;
+    assert!(!daemon.log().contains("forge-token-8d1f") && !daemon.log().contains("signing-secret"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_crash_or_a_second_start_makes_no_second_hook_and_what_was_changed_there_is_mended() {
+    let forge = Forge::start();
+    let (mut daemon, _copy) = deployed(&forge).await;
+    trigger_in(&daemon, "active").await;
+    let hook = only_hook(&forge.state().await).expect("one hook");
+    let (id, mut broken) = (hook["id"].to_string(), hook.clone());
+    broken["active"] = json!(false);
+    broken["events"] = json!(["push"]);
+    let mut hooks = serde_json::Map::new();
+    hooks.insert(id.clone(), broken.clone());
+    broken["id"] = json!(7);
+    hooks.insert("7".to_owned(), broken);
+    forge.change(json!({ "hooks": hooks })).await;
+    daemon.kill();
+    daemon.restart().await;
+    let mended =
+        async |_: &Daemon| only_hook(&forge.state().await).filter(|hook| hook["active"] == true && hook["events"] == json!(["issues"]));
+    daemon.until("one hook, as it is wanted", mended).await;
+}
+
+#[tokio::test]
+async fn a_source_that_refuses_is_said_with_what_to_do_and_asked_again_when_it_cannot_answer() {
+    let forge = Forge::start();
+    forge.change(json!({ "answer": 404 })).await;
+    let (mut daemon, _copy) = deployed(&forge).await;
+    for (answer, words) in [
+        (404, "knows no repository `acme/shop`"),
+        (403, "may not manage the hooks"),
+        (401, "does not take the token"),
+        (422, "refuses the hook"),
+    ] {
+        forge.change(json!({ "answer": answer })).await;
+        daemon.kill();
+        daemon.restart().await;
+        let said = async |daemon: &Daemon| {
+            let list = daemon.get("/api/v1/triggers").await;
+            list["items"][0]["status_reason"].as_str().is_some_and(|reason| reason.contains(words)).then_some(())
+        };
+        daemon.until(words, said).await;
+    }
+    trigger_in(&daemon, "failing").await;
+    forge.change(json!({ "answer": Value::Null })).await;
+    daemon.kill();
+    daemon.restart().await;
+    trigger_in(&daemon, "active").await;
+}

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
-use hookwright_core::{Digest, RevisionEvent};
-use hookwright_spec::{Plan, PlanRequest, Problems, Spec, TreeFile};
+use hookwright_core::{Clock as _, Digest, RevisionEvent};
+use hookwright_spec::{Plan, PlanRequest, Problems, Spec, Timetable, TreeFile};
 
+use crate::system::SystemClock;
 use crate::{exit, output};
+
+/// How many times of a schedule `plan` shows.
+const TIMES_SHOWN: usize = 5;
 
 /// The file that says everything.
 const FILE: &str = "webhook.yaml";
@@ -71,9 +75,27 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
             if json {
                 output::json(&serde_json::to_value(&plan)?)
             } else {
-                println!("{}", hookwright_spec::explain(&plan))
+                println!("{}", hookwright_spec::explain(&plan));
+                show_times(&spec);
             }
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// When the schedules fire next.
+fn show_times(spec: &Spec) {
+    for (name, trigger) in &spec.triggers {
+        let timetable = trigger.cron.as_deref().and_then(|cron| Timetable::new(cron, trigger.timezone.as_deref()).ok());
+        let Some(timetable) = timetable else { continue };
+        let mut at = SystemClock::new().now();
+        println!("\n{name} fires next at");
+        for _ in 0..TIMES_SHOWN {
+            let Some(next) = timetable.after(at) else { break };
+            let zone = trigger.timezone.as_deref().and_then(|zone| jiff::tz::TimeZone::get(zone).ok()).unwrap_or(jiff::tz::TimeZone::UTC);
+            let text = jiff::Timestamp::from_millisecond(next.as_millis()).map(|instant| instant.to_zoned(zone).to_string());
+            println!("  {}", text.unwrap_or_else(|_| next.to_string()));
+            at = next;
         }
     }
 }

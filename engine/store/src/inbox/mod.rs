@@ -1,6 +1,9 @@
 //! The writer of events: one task that takes everything that waits into one transaction, so that one `fsync` acknowledges many.
 //! Invariant: nobody is told "accepted" before the commit that holds the event and its delivery has returned.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::LazyLock;

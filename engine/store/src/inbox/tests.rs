@@ -1,0 +1,183 @@
+//! The writer under many hands, under a full disk, and what it says of duplicates.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use hookwright_core::status::{DeliveryStatus, SubscriptionStatus};
+use hookwright_core::{Clock, EventId, IdSource, Subscription, Timestamp, TriggerPlace};
+use hookwright_testkit::Database;
+
+use super::{Accepted, Inbox, NewEvent};
+use crate::{DeliveryFilter, SecretKey, Store, StoreOptions};
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_000_000)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+}
+
+#[derive(Default)]
+struct Counted(AtomicU64);
+
+impl IdSource for Counted {
+    fn uuid(&self) -> uuid::Uuid {
+        uuid::Uuid::from_u128(u128::from(self.0.fetch_add(1, Ordering::Relaxed)) + 1)
+    }
+}
+
+struct Bench {
+    store: Store,
+    inbox: Inbox,
+    subscription: Subscription,
+    _folder: tempfile::TempDir,
+    _database: Option<Database>,
+}
+
+impl Bench {
+    async fn set_up() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Database::of_the_environment();
+        let url = database.as_ref().map_or_else(|| format!("sqlite://{}", folder.path().join("db").display()), Database::url);
+        let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
+        let options = StoreOptions { url, clock: Arc::new(Still), ids: Arc::new(Counted::default()), key, failpoint: None };
+        let store = Store::open(options).await.expect("a store");
+        let (inbox, writer) = store.inbox().await.expect("an inbox");
+        tokio::spawn(writer);
+        let place = TriggerPlace {
+            webhook: "shop".parse().expect("a name"),
+            environment: "development".parse().expect("a name"),
+            trigger: "issues".parse().expect("a name"),
+        };
+        let mut tx = store.begin().await.expect("a transaction");
+        let subscription = tx.subscription_ensure(&place, "github", SubscriptionStatus::Manual).await.expect("a subscription");
+        tx.commit("subscription.created").await.expect("a commit");
+        Self { store, inbox, subscription, _folder: folder, _database: database }
+    }
+
+    fn event(&self, id: &str, body: usize) -> NewEvent {
+        NewEvent {
+            subscription: self.subscription.id,
+            place: self.subscription.place.clone(),
+            source: "github".to_owned(),
+            kind: "issues.opened".to_owned(),
+            source_id: Some(id.to_owned()),
+            verified: true,
+            received_at: Timestamp::from_millis(1_000_000),
+            headers: vec![("x".to_owned(), "y".to_owned())],
+            body: Bytes::from(vec![7; body]),
+            replay_keys: [Some(format!("id/{id}")), Some(format!("signature/{id}"))],
+            skipped: None,
+            order_key: None,
+            not_before: None,
+        }
+    }
+
+    async fn stored(&self) -> usize {
+        let filter = DeliveryFilter { webhook: Some(self.subscription.place.webhook.clone()), ..DeliveryFilter::default() };
+        self.store.delivery_list(&filter, None, 10_000).await.expect("a list").len()
+    }
+}
+
+fn is_new(accepted: &Accepted) -> bool {
+    matches!(accepted, Accepted::New(_))
+}
+
+#[tokio::test]
+async fn of_events_with_one_id_that_arrive_together_exactly_one_is_new_and_each_other_one_is_too() {
+    let bench = Bench::set_up().await;
+    let many = (0..400).map(|number| bench.inbox.accept(bench.event(&format!("{}", number % 100), 10)));
+    let taken: Vec<Accepted> = futures_util::future::join_all(many).await.into_iter().map(|taken| taken.expect("accepted")).collect();
+    assert_eq!(taken.iter().filter(|taken| is_new(taken)).count(), 100);
+    assert_eq!(bench.stored().await, 100);
+    let mut other = bench.event("another id", 10);
+    other.replay_keys[1] = Some("signature/5".to_owned());
+    assert!(!is_new(&bench.inbox.accept(other).await.expect("accepted")), "the signature alone is enough");
+    let known = bench.store.subscription_fetch(bench.subscription.id).await.expect("a row").expect("a subscription");
+    assert_eq!((known.status, known.last_event_at.is_some()), (SubscriptionStatus::Active, true), "a first event shows that it works");
+}
+
+#[tokio::test]
+async fn an_event_is_read_back_byte_for_byte_and_its_sequence_is_that_of_its_acceptance() {
+    let bench = Bench::set_up().await;
+    let mut sequences = Vec::new();
+    for number in 0..20 {
+        let event = NewEvent {
+            body: Bytes::from((0..=255).cycle().take(number * 1000).collect::<Vec<u8>>()),
+            ..bench.event(&number.to_string(), 0)
+        };
+        let Accepted::New(delivery) = bench.inbox.accept(event.clone()).await.expect("accepted") else { panic!("it is new") };
+        sequences.push(delivery.sequence);
+        let stored = bench.store.event_fetch(delivery.event).await.expect("a row").expect("an event");
+        assert_eq!((stored.body, stored.headers), (event.body, event.headers));
+    }
+    assert!(sequences.is_sorted() && sequences.first() < sequences.last(), "{sequences:?}");
+    assert!(bench.store.event_fetch(EventId::new(&Counted(AtomicU64::new(1 << 40)))).await.expect("a look").is_none());
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_events_loses_none_and_takes_them_again_once_there_is_room() {
+    let bench = Bench::set_up().await;
+    if bench._database.is_some() {
+        // How full a PostgreSQL is, it alone knows; what it answers then goes the same way.
+        return;
+    }
+    let limit = async |pages: &'static str| {
+        let mut tx = bench.store.begin().await.expect("a transaction");
+        tx.fetch_all(pages, Vec::new()).await.expect("a limit");
+    };
+    limit("PRAGMA max_page_count = 400").await;
+    let (mut taken, mut refused) = (Vec::new(), None);
+    for number in 0..200 {
+        match bench.inbox.accept(bench.event(&number.to_string(), 20_000)).await {
+            Ok(Accepted::New(delivery)) => taken.push(delivery.event),
+            Ok(Accepted::Duplicate) => panic!("none came twice"),
+            Err(_) => {
+                refused = Some(number);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("the disk is full at some time");
+    assert!(!taken.is_empty());
+    limit("PRAGMA max_page_count = 100000").await;
+    for id in &taken {
+        assert!(bench.store.event_fetch(*id).await.expect("a look").is_some(), "what was acknowledged is there");
+    }
+    let again = bench.inbox.accept(bench.event(&refused.to_string(), 20_000)).await.expect("there is room");
+    assert!(is_new(&again), "what was refused is not taken for a duplicate of itself");
+    assert_eq!(bench.stored().await, taken.len() + 1);
+}
+
+#[tokio::test]
+async fn a_large_event_that_is_refused_takes_no_small_one_with_it() {
+    let bench = Bench::set_up().await;
+    if bench._database.is_some() {
+        return;
+    }
+    let mut tx = bench.store.begin().await.expect("a transaction");
+    tx.fetch_all("PRAGMA max_page_count = 400", Vec::new()).await.expect("a limit");
+    drop(tx);
+    let sizes = [10, 4_000_000, 10, 10];
+    let together = sizes.iter().enumerate().map(|(number, size)| bench.inbox.accept(bench.event(&number.to_string(), *size)));
+    let taken: Vec<bool> = futures_util::future::join_all(together).await.into_iter().map(|taken| taken.is_ok()).collect();
+    assert_eq!(taken, [true, false, true, true]);
+}
+
+#[tokio::test]
+async fn old_events_are_forgotten_and_what_is_still_to_be_delivered_is_not() {
+    let bench = Bench::set_up().await;
+    let skipped = NewEvent { skipped: Some("a ping".to_owned()), ..bench.event("old", 10) };
+    assert!(is_new(&bench.inbox.accept(skipped).await.expect("accepted")));
+    assert!(is_new(&bench.inbox.accept(bench.event("waits", 10)).await.expect("accepted")));
+    assert_eq!(bench.store.event_forget(Timestamp::from_millis(1 << 40)).await.expect("forgotten"), 1);
+    let filter = DeliveryFilter { webhook: Some(bench.subscription.place.webhook.clone()), ..DeliveryFilter::default() };
+    let left = bench.store.delivery_list(&filter, None, 10).await.expect("a list");
+    assert_eq!(left.iter().map(|delivery| delivery.status).collect::<Vec<_>>(), [DeliveryStatus::Queued]);
+}

@@ -23,8 +23,8 @@ pub use blame::{Blame, PortError};
 pub use deployment::{Deployment, Health, InstanceState, InstanceStatus, Resources};
 pub use digest::{CommitSha, Digest, InvalidDigest, Sha256};
 pub use id::{
-    ApprovalId, ArtifactId, AuditId, DeploymentId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, StageRunId,
-    TokenId, UploadId,
+    ApprovalId, ArtifactId, AuditId, DeploymentId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId, RevisionId, RunId, SessionId,
+    StageRunId, TokenId, UploadId,
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
 pub use name::{

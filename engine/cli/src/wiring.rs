@@ -158,12 +158,23 @@ impl Daemon {
         })?;
         let address = listener.local_addr().context("cannot read the own address")?;
         let stop = CancellationToken::new();
+        let own = match configuration.gateway.listen {
+            None => None,
+            Some(own) => {
+                let own = server::listen(own, 1).await.with_context(|| format!("cannot listen on {own}, the `gateway.listen` setting"))?;
+                let address = own.local_addr().context("cannot read the gateway's address")?;
+                Some((own, address))
+            }
+        };
         let web = hookwright_web::router(WebOptions {
             store: store.clone(),
             control: control.clone(),
             artifacts: registry.clone(),
             runtime: runtime.clone(),
             ids: Arc::new(UuidV7),
+            clock: Arc::new(SystemClock::new()),
+            gateway: own.as_ref().map(|(_, address)| format!("http://{address}")),
+            settings: configuration.for_people(),
             metrics: metrics.clone(),
             metrics_public: configuration.metrics.public,
             executors: settings(configuration, data).executors,
@@ -179,11 +190,10 @@ impl Daemon {
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let mut listeners = Vec::new();
         let mut gateway_address = address;
-        let router = match configuration.gateway.listen {
+        let router = match own {
             None => gateway.router().merge(inner),
-            Some(own) => {
-                let own = server::listen(own, 1).await.with_context(|| format!("cannot listen on {own}, the `gateway.listen` setting"))?;
-                gateway_address = own.local_addr().context("cannot read the gateway's address")?;
+            Some((own, address)) => {
+                gateway_address = address;
                 listeners.push(tokio::spawn(server::serve(own, gateway.router().merge(gateway.inbox_router()), limits, stop.clone())));
                 inner
             }

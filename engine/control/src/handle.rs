@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::intake::{self, Looks};
 use crate::{Deps, Result, RunChanged, Tasks, promotion, reconcile, retention, scheduler, subscription};
@@ -45,6 +45,11 @@ impl Control {
     /// News of runs from now on; lossy.
     pub fn changes(&self) -> broadcast::Receiver<RunChanged> {
         self.inner.deps.wakes.runs()
+    }
+
+    /// Changes whenever anything may have changed: a run, a promotion, a deployment, an instance. For pages that look again then.
+    pub fn pulse(&self) -> watch::Receiver<u64> {
+        self.inner.deps.wakes.pulse()
     }
 
     pub(crate) fn looks(&self) -> &Looks {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hookwright_core::RunId;
 use hookwright_core::port::{Notifier, Topic};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 /// How much news a slow watcher may miss before it is told that it missed some.
 const NEWS: usize = 256;
@@ -31,6 +31,8 @@ struct Inner {
     subscriptions: Notify,
     outbox: Notify,
     runs: broadcast::Sender<RunChanged>,
+    /// Counts everything that may have changed, for whoever watches all of it.
+    pulse: watch::Sender<u64>,
 }
 
 impl Wakes {
@@ -44,6 +46,7 @@ impl Wakes {
             subscriptions: Notify::new(),
             outbox: Notify::new(),
             runs: broadcast::Sender::new(NEWS),
+            pulse: watch::Sender::new(0),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -57,6 +60,16 @@ impl Wakes {
     /// Tells watchers that a run changed. Nobody watching is fine.
     pub fn run_changed(&self, run: RunId) {
         let _ = self.inner.runs.send(RunChanged { run });
+        self.beat();
+    }
+
+    /// Changes whenever anything may have changed; says nothing of what.
+    pub fn pulse(&self) -> watch::Receiver<u64> {
+        self.inner.pulse.subscribe()
+    }
+
+    fn beat(&self) {
+        self.inner.pulse.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// News of runs from now on; a slow receiver lags and reads the store again.
@@ -85,5 +98,6 @@ impl Default for Wakes {
 impl Notifier for Wakes {
     fn wake(&self, topic: Topic) {
         self.notify(topic).notify_one();
+        self.beat();
     }
 }

@@ -95,6 +95,8 @@ ids! {
     DeploymentId = "dep", "a deployment id";
     /// A daemon token (not its secret).
     TokenId = "tok", "a token id";
+    /// Somebody signed in at the status page (not the secret in the cookie).
+    SessionId = "sess", "a session id";
     /// A line of the audit log.
     AuditId = "audit", "an audit id";
     /// A row of the outbox.

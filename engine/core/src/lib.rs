@@ -29,7 +29,7 @@ pub use event::{
 };
 pub use id::{
     ApprovalId, ArtifactId, AuditId, DeliveryId, DeploymentId, EventId, IdSource, InvalidId, OutboxId, PromotionId, RepositoryId,
-    RevisionId, RunId, StageRunId, SubscriptionId, TokenId, UploadId,
+    RevisionId, RunId, SessionId, StageRunId, SubscriptionId, TokenId, UploadId,
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
 pub use name::{

@@ -34,7 +34,7 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<Hold> {
+pub(crate) fn read(row: &Row) -> Result<Hold> {
     Ok(Hold {
         webhook: row.parse("webhook")?,
         environment: row.parse("environment")?,

@@ -12,6 +12,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (2, include_str!("../migrations/0002_runs.sql")),
     (3, include_str!("../migrations/0003_releases.sql")),
     (4, include_str!("../migrations/0004_remote_credentials.sql")),
+    (5, include_str!("../migrations/0005_people.sql")),
     (6, include_str!("../migrations/0006_events.sql")),
 ];
 

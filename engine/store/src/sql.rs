@@ -71,6 +71,7 @@ bind_as_text!(
     hookwright_core::RepositoryName,
     hookwright_core::RevisionId,
     hookwright_core::RunId,
+    hookwright_core::SessionId,
     hookwright_core::StageName,
     hookwright_core::StageRunId,
     hookwright_core::SubscriptionId,

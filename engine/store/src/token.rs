@@ -23,6 +23,13 @@ pub fn presented_token(authorization: &str) -> Option<String> {
     pair.split_once(':').map(|(_, password)| password.to_owned())
 }
 
+/// 256 random bits in hexadecimal digits.
+pub(crate) fn random_text() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Key { message: format!("the system gives no randomness: {error}") })?;
+    Ok(hex::encode(bytes))
+}
+
 /// A token as it may be shown: without itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
@@ -91,9 +98,7 @@ impl Store {
 impl Tx {
     /// Makes a token; returns it with its id. It cannot be read again.
     pub async fn token_create(&mut self, user: &str, teams: &[String], grants: &[Grant]) -> Result<(TokenId, String)> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| Error::Key { message: format!("the system gives no randomness: {error}") })?;
-        let token = format!("{TOKEN_PREFIX}{}", hex::encode(bytes));
+        let token = format!("{TOKEN_PREFIX}{}", random_text()?);
         let id = self.token_insert(user, &token, teams, grants).await?;
         Ok((id, token))
     }

@@ -1,18 +1,26 @@
-//! Who calls, and the one place where rights of readers and admins are asked.
+//! Who calls, by a token or by a session of the status page, and the one place where rights of readers and admins are asked.
 
 use axum::extract::FromRequestParts;
 use hookwright_core::{Action, Actor, EnvironmentName, SecretValue, WebhookName};
 use hookwright_store::presented_token;
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 
 use crate::WebState;
 use crate::error::{Problem, Result};
+use crate::visitor::session_secret;
 
-/// Whoever presented a valid token.
+/// Whoever presented a valid token or session.
 pub(crate) struct Caller {
     pub(crate) actor: Actor,
-    token: SecretValue,
+    proof: Proof,
+}
+
+/// What somebody proves with who they are.
+#[derive(Clone)]
+enum Proof {
+    Token(SecretValue),
+    Session(SecretValue),
 }
 
 impl Caller {
@@ -62,13 +70,21 @@ impl Caller {
 
     /// The same caller by what the token is worth now: for streams, which outlive the question.
     pub(crate) async fn again(&self, state: &WebState) -> Result<Self> {
-        Self::holding(state, self.token.clone()).await
+        Self::holding(state, self.proof.clone()).await
     }
 
-    async fn holding(state: &WebState, token: SecretValue) -> Result<Self> {
-        let actor = state.store.token_authenticate(token.expose()).await?;
-        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "the token is unknown or revoked");
-        Ok(Self { actor: actor.ok_or_else(unknown)?, token })
+    /// Whoever is signed in with this session.
+    pub(crate) async fn signed_in(state: &WebState, secret: SecretValue) -> Result<Self> {
+        Self::holding(state, Proof::Session(secret)).await
+    }
+
+    async fn holding(state: &WebState, proof: Proof) -> Result<Self> {
+        let (actor, text) = match &proof {
+            Proof::Token(token) => (state.store.token_authenticate(token.expose()).await?, "the token is unknown or revoked"),
+            Proof::Session(secret) => (state.store.session_authenticate(secret.expose()).await?, "the session is over; sign in again"),
+        };
+        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, text);
+        Ok(Self { actor: actor.ok_or_else(unknown)?, proof })
     }
 }
 
@@ -79,7 +95,12 @@ impl FromRequestParts<WebState> for Caller {
         let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let missing =
             || Problem::new(StatusCode::UNAUTHORIZED, "give a daemon token: `Authorization: Bearer …`, or as the password of any user");
-        let token = value.and_then(presented_token).ok_or_else(missing)?;
-        Self::holding(state, SecretValue::new(token)).await
+        if let Some(token) = value.and_then(presented_token) {
+            return Self::holding(state, Proof::Token(SecretValue::new(token))).await;
+        }
+        // A session reads, for the pages' streams and downloads. It changes nothing here: no form's token protects it.
+        let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        let secret = session_secret(&parts.headers).filter(|_| reads).ok_or_else(missing)?;
+        Self::signed_in(state, secret).await
     }
 }

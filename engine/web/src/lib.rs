@@ -1,6 +1,7 @@
-//! The JSON API at `/api/v1`, its OpenAPI document, `/metrics`, `/healthz` and `/readyz`. Handlers are glue: who calls, what is asked,
-//! one call, one view.
+//! The status page, the JSON API at `/api/v1` with its OpenAPI document, `/metrics`, `/healthz` and `/readyz`. Handlers are glue: who calls,
+//! what is asked, one call, one view. Pages and API share [`caller`], the one place where rights are asked.
 
+mod asset;
 mod audit;
 mod caller;
 mod document;
@@ -10,15 +11,21 @@ mod health;
 mod log;
 mod metrics;
 mod page;
+mod pages;
 mod promotion;
 mod release;
 mod repository;
 mod request;
 mod run;
 mod secret;
+mod show;
 mod stream;
+mod template;
+mod throttle;
 mod token;
 mod trigger;
+mod urls;
+mod visitor;
 mod webhook;
 mod words;
 
@@ -28,8 +35,8 @@ use std::time::Duration;
 
 use axum::Router;
 use hookwright_control::Control;
-use hookwright_core::IdSource;
 use hookwright_core::port::{ArtifactStore, Runtime};
+use hookwright_core::{Clock, IdSource};
 use hookwright_store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +51,7 @@ const BODY_LIMIT: usize = 1 << 20;
 /// How many event streams are open at the same time: each holds a connection, and some read a log again and again.
 const STREAMS: usize = 512;
 
-/// What the API works with.
+/// What the API and the pages work with.
 pub struct WebOptions {
     /// For reading.
     pub store: Store,
@@ -56,6 +63,12 @@ pub struct WebOptions {
     pub runtime: Arc<dyn Runtime>,
     /// Request ids.
     pub ids: Arc<dyn IdSource>,
+    /// Ages on pages, and how often somebody tried to sign in.
+    pub clock: Arc<dyn Clock>,
+    /// Where handlers are reached, when they have a listener of their own: `http://127.0.0.1:8081`.
+    pub gateway: Option<String>,
+    /// The daemon's settings for people: name, value, and what it means.
+    pub settings: Vec<[String; 3]>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// Whether `/metrics` is for anybody; otherwise it takes a token that reads everything.
@@ -78,6 +91,8 @@ pub(crate) struct WebState {
     pub(crate) document: Arc<str>,
     /// One permit for each event stream that may be open.
     pub(crate) streams: Arc<Semaphore>,
+    /// Who failed to sign in.
+    pub(crate) throttle: Arc<throttle::Throttle>,
 }
 
 impl Deref for WebState {
@@ -106,12 +121,13 @@ fn routes() -> OpenApiRouter<WebState> {
     OpenApiRouter::new().nest("/api/v1", api).merge(health::routes()).merge(metrics::routes())
 }
 
-/// The API as a router. It answers for every address that no other router has.
+/// The API and the pages as a router. It answers for every address that no other router has.
 pub fn router(options: WebOptions) -> Router {
     let guard = request::Guard::new(options.ids.clone());
     let document = document::openapi().to_string().into();
-    let state = WebState { options: Arc::new(options), document, streams: Arc::new(Semaphore::new(STREAMS)) };
+    let state = WebState { options: Arc::new(options), document, streams: Arc::new(Semaphore::new(STREAMS)), throttle: Arc::default() };
     Router::from(routes())
+        .merge(pages::routes())
         .fallback(error::unknown)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))

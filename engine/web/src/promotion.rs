@@ -186,10 +186,16 @@ type Place = Path<(WebhookName, EnvironmentName)>;
 const REASON: usize = 4096;
 
 fn check(choice: Choice) -> Result<Choice> {
-    if choice.reason.as_ref().is_some_and(|reason| reason.len() > REASON || reason.contains('\0')) {
+    check_reason(choice.reason.as_deref())?;
+    Ok(choice)
+}
+
+/// Refuses a reason that cannot be kept.
+pub(crate) fn check_reason(reason: Option<&str>) -> Result<()> {
+    if reason.is_some_and(|reason| reason.len() > REASON || reason.contains('\0')) {
         return Err(Problem::invalid(format!("a reason has at most {REASON} bytes, none of them zero")));
     }
-    Ok(choice)
+    Ok(())
 }
 
 async fn answer(state: &WebState, id: PromotionId) -> Result<Json<PromotionView>> {

@@ -95,23 +95,33 @@ impl<'de> Deserialize<'de> for Hidden {
 
 impl NewCredential {
     fn check(self) -> Result<RemoteCredential> {
-        let fits = |value: &SecretValue| (1..=VALUE_LIMIT).contains(&value.expose().len()) && !value.expose().contains('\0');
         let credential = match self {
-            Self { username, password: Some(Hidden(password)), ssh_key: None } if fits(&password) => {
+            Self { username, password: Some(Hidden(password)), ssh_key: None } => {
                 RemoteCredential::Password { username: username.unwrap_or_else(|| USERNAME.to_owned()), password }
             }
-            Self { username: None, password: None, ssh_key: Some(Hidden(key)) } if fits(&key) => RemoteCredential::SshKey(key),
-            _ => {
-                let text = format!("a credential is `password` with or without `username`, or `ssh_key`, of 1 to {VALUE_LIMIT} bytes");
-                return Err(Problem::invalid(text));
-            }
+            Self { username: None, password: None, ssh_key: Some(Hidden(key)) } => RemoteCredential::SshKey(key),
+            _ => return Err(no_credential()),
         };
-        match &credential {
-            RemoteCredential::Password { username, .. } if username.len() > USERNAME_LIMIT => {
-                Err(Problem::invalid(format!("a user name has at most {USERNAME_LIMIT} bytes")))
-            }
-            _ => Ok(credential),
+        check_credential(&credential)?;
+        Ok(credential)
+    }
+}
+
+fn no_credential() -> Problem {
+    Problem::invalid(format!("a credential is `password` with or without `username`, or `ssh_key`, of 1 to {VALUE_LIMIT} bytes"))
+}
+
+/// Refuses a credential that cannot be one.
+pub(crate) fn check_credential(credential: &RemoteCredential) -> Result<()> {
+    let (RemoteCredential::Password { password: value, .. } | RemoteCredential::SshKey(value)) = credential;
+    if !(1..=VALUE_LIMIT).contains(&value.expose().len()) || value.expose().contains('\0') {
+        return Err(no_credential());
+    }
+    match credential {
+        RemoteCredential::Password { username, .. } if username.len() > USERNAME_LIMIT => {
+            Err(Problem::invalid(format!("a user name has at most {USERNAME_LIMIT} bytes")))
         }
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,8 @@ use tracing::error;
 
 use crate::document;
 use crate::error::{Problem, Result};
+use crate::pages::failure;
+use crate::visitor::Theme;
 
 /// The header that names a request.
 const REQUEST_ID: &str = "x-request-id";
@@ -51,19 +53,23 @@ impl Guard {
 /// Runs a request and gives its answer an id.
 pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let id = guard.ids.uuid().simple().to_string();
+    let page = failure::wants_page(request.uri().path(), request.headers()).then(|| Theme::chosen(request.headers()));
     let mut response = match guard.check_query(&request) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
             let (method, path) = (request.method().clone(), request.uri().path().to_owned());
             AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-                error!(request.id = %id, %method, path, "a handler of the API panicked");
+                error!(request.id = %id, %method, path, "a handler panicked");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not do it; its log says why").into_response()
             })
         }
     };
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let headers = std::mem::take(response.headers_mut());
-        response = problem.about(Some(id.clone()));
+        response = match page {
+            Some(theme) => failure::page(problem.status, problem.detail, id.clone(), theme),
+            None => problem.about(Some(id.clone())),
+        };
         if let Some(allow) = headers.get(http::header::ALLOW) {
             response.headers_mut().insert(http::header::ALLOW, allow.clone());
         }

@@ -86,9 +86,7 @@ async fn secret_set(
     Body(new): Body<NewSecret>,
 ) -> Result<StatusCode> {
     caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
-    if new.value.is_empty() || new.value.len() > VALUE_LIMIT || new.value.contains('\0') {
-        return Err(Problem::invalid(format!("a secret has 1 to {VALUE_LIMIT} bytes, none of them zero")));
-    }
+    check_value(&new.value)?;
     let previous = new.previous_seconds.map(|seconds| Duration::from_secs(seconds.into()));
     if previous.is_some_and(|time| time > LONGEST_OVERLAP) {
         return Err(Problem::invalid("a value before is accepted for 30 days at most"));
@@ -105,14 +103,29 @@ async fn secret_remove(
     caller: Caller,
     Path((webhook, environment, name)): Path<(WebhookName, EnvironmentName, ConfigName)>,
 ) -> Result<StatusCode> {
-    caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
+    remove(&state, &caller, (&webhook, &environment), &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a secret, for developers of the place.
+pub(crate) async fn remove(state: &WebState, caller: &Caller, at: (&WebhookName, &EnvironmentName), name: &ConfigName) -> Result<()> {
+    let (webhook, environment) = at;
+    caller.must_in(Action::Develop, Some(webhook), Some(environment))?;
     let mut tx = state.store.begin().await?;
-    if !state.store.secret_delete_in(&mut tx, (&webhook, &environment), &name).await? {
+    if !state.store.secret_delete_in(&mut tx, at, name).await? {
         return Err(Problem::not_found(format!("`{name}` is not set")));
     }
     let (user, action) = (caller.actor.user.as_str(), "secret.removed");
-    let entry = NewAudit { user, action, webhook: Some(&webhook), environment: Some(&environment), detail: name.as_str() };
+    let entry = NewAudit { user, action, webhook: Some(webhook), environment: Some(environment), detail: name.as_str() };
     tx.audit_append(entry).await?;
     tx.commit("secret.removed").await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
+}
+
+/// Refuses a value that no environment variable holds.
+pub(crate) fn check_value(value: &str) -> Result<()> {
+    if value.is_empty() || value.len() > VALUE_LIMIT || value.contains('\0') {
+        return Err(Problem::invalid(format!("a secret has 1 to {VALUE_LIMIT} bytes, none of them zero")));
+    }
+    Ok(())
 }

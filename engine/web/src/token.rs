@@ -131,21 +131,32 @@ async fn token_list(State(state): State<WebState>, caller: Caller, Query(query):
 #[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = NewToken, security(("bearer" = ["admin"])),
     responses((status = 201, description = "The token, this once.", body = MadeToken)))]
 async fn token_create(State(state): State<WebState>, caller: Caller, Body(new): Body<NewToken>) -> Result<(StatusCode, Json<MadeToken>)> {
+    let grants: Vec<Grant> = new.grants.into_iter().map(Grant::from).collect();
+    let (id, token) = create(&state, &caller, (&new.user, &new.teams), &grants).await?;
+    Ok((StatusCode::CREATED, Json(MadeToken { id, user: new.user, token })))
+}
+
+/// Makes a token for a user with these teams, for admins.
+pub(crate) async fn create(
+    state: &WebState,
+    caller: &Caller,
+    (user, teams): (&str, &[String]),
+    grants: &[Grant],
+) -> Result<(TokenId, String)> {
     caller.must(Action::Administer)?;
-    for name in std::iter::once(&new.user).chain(&new.teams) {
+    for name in std::iter::once(user).chain(teams.iter().map(String::as_str)) {
         check_name(name)?;
     }
-    if new.grants.is_empty() || new.grants.len() > MANY || new.teams.len() > MANY {
+    if grants.is_empty() || grants.len() > MANY || teams.len() > MANY {
         return Err(Problem::invalid(format!("a token has 1 to {MANY} grants and at most {MANY} teams")));
     }
-    let grants: Vec<Grant> = new.grants.into_iter().map(Grant::from).collect();
     let mut tx = state.store.begin().await?;
-    let (id, token) = tx.token_create(&new.user, &new.teams, &grants).await?;
-    let detail = format!("{id} for {}: {}", new.user, grants.iter().map(grant_text).collect::<Vec<_>>().join(", "));
+    let (id, token) = tx.token_create(user, teams, grants).await?;
+    let detail = format!("{id} for {user}: {}", grants.iter().map(grant_text).collect::<Vec<_>>().join(", "));
     let (user, action) = (caller.actor.user.as_str(), "token.created");
     tx.audit_append(NewAudit { user, action, webhook: None, environment: None, detail: &detail }).await?;
     tx.commit("token.created").await?;
-    Ok((StatusCode::CREATED, Json(MadeToken { id, user: new.user, token })))
+    Ok((id, token))
 }
 
 /// Names are compared when approvals are counted and read by people: what a screen does not show has no place in them.
@@ -158,7 +169,8 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn grant_text(grant: &Grant) -> String {
+/// A grant in words.
+pub(crate) fn grant_text(grant: &Grant) -> String {
     let Scope { webhook, environment } = &grant.scope;
     let webhook = webhook.as_ref().map_or("every webhook", WebhookName::as_str);
     let environment = environment.as_ref().map_or("every environment", EnvironmentName::as_str);
@@ -169,13 +181,19 @@ fn grant_text(grant: &Grant) -> String {
 #[utoipa::path(delete, path = "/tokens/{token}", tag = "tokens", security(("bearer" = ["admin"])),
     responses((status = 204, description = "It is worth nothing.")))]
 async fn token_revoke(State(state): State<WebState>, caller: Caller, Path(id): Path<TokenId>) -> Result<StatusCode> {
+    revoke(&state, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes a token worthless, for admins.
+pub(crate) async fn revoke(state: &WebState, caller: &Caller, id: &TokenId) -> Result<()> {
     caller.must(Action::Administer)?;
     let mut tx = state.store.begin().await?;
-    let Some(holder) = tx.token_revoke(&id).await? else {
+    let Some(holder) = tx.token_revoke(id).await? else {
         return Err(Problem::not_found(format!("there is no valid token {id}")));
     };
     let (user, action, detail) = (caller.actor.user.as_str(), "token.revoked", format!("{id} of {holder}"));
     tx.audit_append(NewAudit { user, action, webhook: None, environment: None, detail: &detail }).await?;
     tx.commit("token.revoked").await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }

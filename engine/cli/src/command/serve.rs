@@ -1,5 +1,6 @@
 //! `hookwright serve`: the daemon, until SIGTERM or Ctrl-C.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -14,6 +15,12 @@ pub(crate) async fn serve(configuration: Configuration) -> Result<ExitCode> {
     let daemon = Daemon::start(&configuration).await?;
     println!("listening on http://{}", daemon.address);
     println!("the admin token is in {}", configuration.data.join("admin-token").display());
+    if std::io::stdout().is_terminal() {
+        // The token stands behind the `#`, which browsers keep to themselves. It is shown to a person, never written into a log file.
+        println!("sign in at http://{}/sign-in#{}", daemon.address, daemon.admin_token);
+    } else {
+        println!("sign in with it at http://{}/sign-in", daemon.address);
+    }
     stopped().await;
     info!("stopping: requests in flight may end, jobs and handlers run on");
     daemon.shutdown().await;

@@ -132,6 +132,32 @@ pub(crate) struct RetentionConfiguration {
     pub(crate) events: Duration,
 }
 
+impl Configuration {
+    /// What people at the status page want to know: name, value, and what it means. Nothing that is secret.
+    pub(crate) fn for_people(&self) -> Vec<[String; 3]> {
+        let time = |time: Duration| match time.as_secs() {
+            seconds if seconds >= 172_800 && seconds % 86_400 == 0 => format!("{} days", seconds / 86_400),
+            seconds if seconds >= 3_600 && seconds % 3_600 == 0 => format!("{} h", seconds / 3_600),
+            seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+            seconds => format!("{seconds} s"),
+        };
+        let database = self.database.split(':').next().filter(|kind| !kind.is_empty()).unwrap_or("sqlite");
+        let rows: [(&str, String, &str); 10] = [
+            ("data", self.data.display().to_string(), "Where the daemon keeps everything."),
+            ("database", database.to_owned(), "Which database holds it."),
+            ("sandbox", format!("{:?}", self.sandbox).to_lowercase(), "Whether stages and handlers run in bubblewrap."),
+            ("retention.runs", time(self.retention.runs), "How long ended runs, their logs and their artifacts are kept."),
+            ("retention.deployments", time(self.retention.deployments), "How long logs and files of a replaced deployment are kept."),
+            ("retention.cache", time(self.retention.cache), "How long outputs that nobody used again stay in the cache."),
+            ("retention.interval", time(self.retention.interval), "How often what is too old is looked for."),
+            ("git.poll_interval", time(self.git.poll_interval), "How often the refs of watched remotes are read."),
+            ("git.quiet_interval", time(self.git.quiet_interval), "How rarely the refs of quiet remotes are read."),
+            ("gateway.drain", time(self.gateway.drain), "How long a replaced deployment may finish its requests."),
+        ];
+        rows.map(|(name, value, meaning)| [name.to_owned(), value, meaning.to_owned()]).into()
+    }
+}
+
 /// Settings that cannot be used, in words for whoever starts the daemon.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

@@ -1,0 +1,68 @@
+//! Who is signed in at the status page. The cookie holds 256 random bits, the store their SHA-256.
+//! Invariant: a session is worth what its token is worth at that moment, so that revoking the token ends it.
+
+use std::time::Duration;
+
+use hookwright_core::{Actor, Digest, SecretValue, SessionId};
+
+use crate::sql::args;
+use crate::token::random_text;
+use crate::{Result, Store, Tx};
+
+const TOKEN: &str = "SELECT id, user_name FROM tokens WHERE digest = $1 AND revoked_at IS NULL";
+const INSERT: &str = "INSERT INTO sessions (id, digest, token, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+const HOLDER: &str = "SELECT tokens.user_name AS user_name, tokens.teams AS teams, tokens.grants AS grants
+    FROM sessions JOIN tokens ON tokens.id = sessions.token
+    WHERE sessions.digest = $1 AND sessions.expires_at > $2 AND tokens.revoked_at IS NULL";
+const END: &str = "DELETE FROM sessions WHERE digest = $1";
+const END_OF_USER: &str = "DELETE FROM sessions WHERE token IN (SELECT id FROM tokens WHERE user_name = $1)";
+const COUNT_OF_USER: &str = "SELECT COUNT(*) AS sessions FROM sessions JOIN tokens ON tokens.id = sessions.token
+    WHERE tokens.user_name = $1 AND tokens.revoked_at IS NULL AND sessions.expires_at > $2";
+const FORGET: &str = "DELETE FROM sessions WHERE expires_at <= $1";
+
+/// A session that was just begun.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// What the cookie holds; it cannot be read again.
+    pub secret: SecretValue,
+    /// Who signed in.
+    pub user: String,
+}
+
+impl Store {
+    /// Whoever is signed in with this cookie; `None` when the session is unknown or over, or its token revoked.
+    pub async fn session_authenticate(&self, secret: &str) -> Result<Option<Actor>> {
+        let now = self.inner.clock.now();
+        let Some(row) = self.fetch_optional(HOLDER, args![Digest::of(secret), now]).await? else { return Ok(None) };
+        Ok(Some(Actor { user: row.text("user_name")?, teams: row.json("teams")?, grants: row.json("grants")? }))
+    }
+
+    /// How many sessions a user has.
+    pub async fn session_count(&self, user: &str) -> Result<u64> {
+        let now = self.inner.clock.now();
+        self.fetch_optional(COUNT_OF_USER, args![user, now]).await?.map_or(Ok(0), |row| row.number("sessions"))
+    }
+}
+
+impl Tx {
+    /// Begins a session of whoever holds `token`; `None` when the token is unknown or revoked. Sessions that are over are forgotten.
+    pub async fn session_begin(&mut self, token: &str, lasts: Duration) -> Result<Option<NewSession>> {
+        let now = self.clock.now();
+        self.execute(FORGET, args![now]).await?;
+        let Some(row) = self.fetch_optional(TOKEN, args![Digest::of(token)]).await? else { return Ok(None) };
+        let (token, user) = (row.text("id")?, row.text("user_name")?);
+        let (id, secret) = (SessionId::new(&*self.ids), random_text()?);
+        self.execute(INSERT, args![id, Digest::of(&secret), token, now, now.plus(lasts)]).await?;
+        Ok(Some(NewSession { secret: SecretValue::new(secret), user }))
+    }
+
+    /// Ends a session.
+    pub async fn session_end(&mut self, secret: &str) -> Result<()> {
+        self.execute(END, args![Digest::of(secret)]).await.map(drop)
+    }
+
+    /// Ends every session of a user; returns how many there were.
+    pub async fn session_end_all(&mut self, user: &str) -> Result<u64> {
+        self.execute(END_OF_USER, args![user]).await
+    }
+}

@@ -1,0 +1,168 @@
+//! A deployment: its instances, what they use, and the log of its handler.
+
+use axum::extract::State;
+use hookwright_core::{Deployment, DeploymentId, LogChunk};
+use serde::Serialize;
+
+use super::board::health;
+use super::lines::{From, LinesView, stretch};
+use super::release::ReleaseShown;
+use super::{Answer, Layout};
+use crate::error::{Path, Problem, Query, Result};
+use crate::show::{Badge, Moment, bytes, took, visible};
+use crate::template::{self, View};
+use crate::visitor::Visitor;
+use crate::{WebState, urls};
+
+/// A deployment.
+#[derive(Serialize)]
+pub(crate) struct DeploymentPage {
+    layout: Layout,
+    webhook: String,
+    webhook_url: String,
+    environment: String,
+    environment_url: String,
+    promotion_url: String,
+    generation: u64,
+    badge: Badge,
+    reason: Option<String>,
+    release: Option<ReleaseShown>,
+    digest: String,
+    created: Moment,
+    live: Option<Moment>,
+    ended: Option<Moment>,
+    instances: Vec<InstanceRow>,
+    config: Vec<(String, String)>,
+    log: LinesView,
+    empty: bool,
+    more: String,
+    more_page: String,
+    next_line: u64,
+    over: bool,
+}
+
+#[derive(Serialize)]
+struct InstanceRow {
+    ordinal: u32,
+    badge: Badge,
+    address: String,
+    restarts: u32,
+    since: Option<Moment>,
+    cpu: Option<String>,
+    memory: Option<String>,
+    reason: Option<String>,
+}
+
+impl View for DeploymentPage {
+    const TEMPLATE: &'static str = "pages/deployment.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let text = || "<b>hostile".to_owned();
+        let instance = InstanceRow {
+            ordinal: 0,
+            badge: Badge::new("good", "check", "ready"),
+            address: "127.0.0.1:4000".into(),
+            restarts: 2,
+            since: Some(Moment::sample()),
+            cpu: Some("1 s".into()),
+            memory: Some("3 MiB".into()),
+            reason: Some(text()),
+        };
+        Self {
+            layout: Layout::sample(),
+            webhook: "shop".into(),
+            webhook_url: "/webhooks/shop".into(),
+            environment: "production".into(),
+            environment_url: "/x".into(),
+            promotion_url: "/x".into(),
+            generation: 3,
+            badge: Badge::new("good", "check", "live"),
+            reason: Some(text()),
+            release: Some(ReleaseShown::sample()),
+            digest: "sha256:0".into(),
+            created: Moment::sample(),
+            live: Some(Moment::sample()),
+            ended: Some(Moment::sample()),
+            instances: vec![instance],
+            config: vec![(text(), text())],
+            log: LinesView::sample(),
+            empty: false,
+            more: "/x".into(),
+            more_page: "/y".into(),
+            next_line: 2,
+            over: false,
+        }
+    }
+}
+
+/// The deployment, if the visitor sees it.
+async fn sought(state: &WebState, visitor: &Visitor, id: DeploymentId) -> Result<Deployment> {
+    let found = state.store.deployment_fetch(id).await?;
+    let seen = found.filter(|deployment| visitor.caller.sees_in(&deployment.webhook, &deployment.environment));
+    seen.ok_or_else(|| Problem::not_found(format!("there is no deployment {id}")))
+}
+
+/// Shows a deployment.
+pub(super) async fn show(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    Path(id): Path<DeploymentId>,
+    Query(from): Query<From>,
+) -> Answer {
+    let deployment = sought(&state, &visitor, id).await?;
+    let now = state.clock.now();
+    let (badge, _) = health(&state, &deployment).await?;
+    let observed = state.runtime.observe(&id).await?.unwrap_or_default();
+    let chunk: LogChunk = state.runtime.logs(&id, from.from).await?;
+    let instances = observed.instances.into_iter().map(|one| InstanceRow {
+        ordinal: one.ordinal,
+        badge: one.state.into(),
+        address: one.address.map(|address| address.to_string()).unwrap_or_default(),
+        restarts: one.restarts,
+        since: one.started_at.map(|at| Moment::new(at, now)),
+        cpu: one.cpu_millis.map(|millis| took(std::time::Duration::from_millis(millis))),
+        memory: one.memory_bytes.map(bytes),
+        reason: one.reason.as_deref().map(visible),
+    });
+    let log = LinesView::new(chunk.lines.iter(), from.line);
+    let (webhook, environment) = (&deployment.webhook, &deployment.environment);
+    let page = DeploymentPage {
+        layout: Layout::new(&visitor, "board", format!("{webhook} in {environment}, deployment {}", deployment.generation)),
+        webhook: webhook.to_string(),
+        webhook_url: urls::webhook(webhook),
+        environment: environment.to_string(),
+        environment_url: urls::environment(webhook, environment),
+        promotion_url: urls::promotion(deployment.promotion),
+        generation: deployment.generation,
+        badge,
+        reason: observed.given_up.as_deref().or(deployment.status_reason.as_deref()).map(visible),
+        release: ReleaseShown::fetch(&state, &deployment.release).await?,
+        digest: deployment.image.to_string(),
+        created: Moment::new(deployment.created_at, now),
+        live: deployment.live_at.map(|at| Moment::new(at, now)),
+        ended: deployment.ended_at.map(|at| Moment::new(at, now)),
+        instances: instances.collect(),
+        config: deployment.config.iter().map(|(name, value)| (name.to_string(), visible(value))).collect(),
+        empty: log.is_empty(),
+        log,
+        more: urls::deployment_lines(id, chunk.next.0),
+        more_page: format!("{}?from={}&line={}", urls::deployment(id), chunk.next.0, from.line + chunk.lines.len() as u64),
+        next_line: from.line + chunk.lines.len() as u64,
+        over: deployment.status.is_end(),
+    };
+    Ok(template::page(&page))
+}
+
+/// The next stretch of its log, for the script.
+pub(super) async fn lines(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    Path(id): Path<DeploymentId>,
+    Query(from): Query<From>,
+) -> Answer {
+    let deployment = sought(&state, &visitor, id).await?;
+    let chunk = state.runtime.logs(&id, from.from).await?;
+    let ended = deployment.status.is_end() && chunk.next == from.from;
+    Ok(stretch(&chunk, from.line, ended))
+}

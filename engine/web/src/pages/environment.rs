@@ -1,0 +1,234 @@
+//! A webhook in an environment: what is live, what waits, what was there before, its settings and secrets, and the ways to change it.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
+use hookwright_core::{Action, ConfigName, EnvironmentName, ReleaseId, SecretValue, WebhookName};
+use hookwright_store::PromotionFilter;
+use serde::{Deserialize, Serialize};
+
+use super::board::{Cell, cell_of};
+use super::promotion::Past;
+use super::release::ReleaseShown;
+use super::webhook::spec_of;
+use super::{Answer, Layout, said};
+use crate::error::{Path, Problem, Result};
+use crate::secret::{check_value, remove};
+use crate::show::{Badge, Moment, visible};
+use crate::template::{self, View};
+use crate::visitor::{Deed, Visitor};
+use crate::{WebState, urls};
+
+/// How many deployments are shown.
+const NEWEST: u32 = 15;
+
+/// A webhook in an environment.
+#[derive(Serialize)]
+pub(crate) struct EnvironmentPage {
+    layout: Layout,
+    webhook: String,
+    webhook_url: String,
+    environment: String,
+    address: String,
+    cell: Cell,
+    hold: Option<HoldShown>,
+    live_url: Option<String>,
+    deployments: Vec<DeploymentRow>,
+    history: Vec<Past>,
+    secrets: Vec<SecretRow>,
+    values: Vec<(String, String)>,
+    /// The releases that can be promoted here.
+    releases: Vec<ReleaseShown>,
+    may: bool,
+    promote: String,
+    rollback: String,
+    secret_set: String,
+    secret_remove: String,
+}
+
+#[derive(Serialize)]
+struct HoldShown {
+    actor: String,
+    reason: String,
+    since: Moment,
+}
+
+#[derive(Serialize)]
+struct DeploymentRow {
+    generation: u64,
+    url: String,
+    badge: Badge,
+    reason: Option<String>,
+    release: Option<ReleaseShown>,
+    at: Moment,
+    rollback: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SecretRow {
+    name: String,
+    description: Option<String>,
+    required: bool,
+    set: bool,
+}
+
+impl View for EnvironmentPage {
+    const TEMPLATE: &'static str = "pages/environment.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let text = || "<b>hostile".to_owned();
+        let deployment = DeploymentRow {
+            generation: 3,
+            url: "/x".into(),
+            badge: Badge::none("retired"),
+            reason: Some(text()),
+            release: Some(ReleaseShown::sample()),
+            at: Moment::sample(),
+            rollback: Some("/x".into()),
+        };
+        Self {
+            layout: Layout::sample(),
+            webhook: "shop".into(),
+            webhook_url: "/webhooks/shop".into(),
+            environment: "production".into(),
+            address: "http://127.0.0.1/w/shop/production/".into(),
+            cell: Cell::sample(),
+            hold: Some(HoldShown { actor: text(), reason: text(), since: Moment::sample() }),
+            live_url: Some("/x".into()),
+            deployments: vec![deployment],
+            history: vec![Past::sample()],
+            secrets: vec![SecretRow { name: "KEY".into(), description: Some(text()), required: true, set: false }],
+            values: vec![(text(), text())],
+            releases: vec![ReleaseShown::sample()],
+            may: true,
+            promote: "/x".into(),
+            rollback: "/x".into(),
+            secret_set: "/x".into(),
+            secret_remove: "/x".into(),
+        }
+    }
+}
+
+type Place = Path<(WebhookName, EnvironmentName)>;
+
+/// Shows the place.
+pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((webhook, environment)): Place) -> Answer {
+    visitor.caller.must_in(Action::Read, Some(&webhook), Some(&environment))?;
+    let spec = spec_of(&state, &webhook).await?;
+    let deployments = state.store.deployment_list(&webhook, Some(&environment), NEWEST).await?;
+    let declared = spec.as_ref().and_then(|spec| spec.environment(&environment));
+    if declared.is_none() && deployments.is_empty() {
+        return Err(Problem::not_found(format!("`{webhook}` declares no environment `{environment}`")));
+    }
+    let now = state.clock.now();
+    let set = state.store.secret_names(&webhook, &environment).await?;
+    let mut secrets: Vec<SecretRow> = Vec::new();
+    let mut values = Vec::new();
+    for (name, entry) in spec.iter().flat_map(|spec| &spec.config) {
+        if entry.secret {
+            let description = entry.description.as_deref().map(visible);
+            secrets.push(SecretRow { name: name.to_string(), description, required: entry.required, set: set.contains(name) });
+        } else if let Some(value) = declared.and_then(|place| place.config.get(name)).or(entry.default.as_ref()) {
+            values.push((name.to_string(), visible(value)));
+        }
+    }
+    for name in &set {
+        if !secrets.iter().any(|known| known.name == name.as_str()) {
+            let description = Some("set, but the spec does not ask for it".to_owned());
+            secrets.push(SecretRow { name: name.to_string(), description, required: false, set: true });
+        }
+    }
+    let live = state.store.deployment_current(&webhook, &environment).await?;
+    let may = visitor.caller.actor.may(Action::Develop, Some(&webhook), Some(&environment));
+    let mut rows = Vec::new();
+    for deployment in deployments {
+        let elsewhere = live.as_ref().is_some_and(|live| live.release != deployment.release) && deployment.live_at.is_some();
+        rows.push(DeploymentRow {
+            generation: deployment.generation,
+            url: urls::deployment(deployment.id),
+            badge: deployment.status.into(),
+            reason: deployment.status_reason.as_deref().map(visible),
+            release: ReleaseShown::fetch(&state, &deployment.release).await?,
+            at: Moment::new(deployment.created_at, now),
+            rollback: (may && elsewhere).then(|| urls::rollback_to(&webhook, &environment, &deployment.release)),
+        });
+    }
+    let mut releases = Vec::new();
+    for release in state.store.release_list(Some(&webhook), None, NEWEST).await? {
+        releases.extend(ReleaseShown::fetch(&state, &release.id).await?);
+    }
+    let hold = state.store.hold_fetch(&webhook, &environment).await?;
+    let filter = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), ..PromotionFilter::default() };
+    let base = state.gateway.clone().unwrap_or_else(|| visitor.origin.clone());
+    let page = EnvironmentPage {
+        layout: Layout::new(&visitor, "board", format!("{webhook} in {environment}")),
+        webhook_url: urls::webhook(&webhook),
+        address: format!("{base}/w/{webhook}/{environment}/"),
+        cell: cell_of(&state, &visitor, &webhook, &environment).await?,
+        hold: hold.map(|hold| HoldShown {
+            actor: visible(&hold.actor),
+            reason: visible(&hold.reason),
+            since: Moment::new(hold.since, now),
+        }),
+        live_url: live.map(|live| urls::deployment(live.id)),
+        deployments: rows,
+        history: Past::list(&state, filter).await?,
+        secrets,
+        values,
+        releases,
+        may,
+        promote: urls::promote(&webhook, &environment),
+        rollback: urls::rollback(&webhook, &environment),
+        secret_set: urls::secrets(&webhook, &environment),
+        secret_remove: urls::secret_remove(&webhook, &environment),
+        webhook: webhook.to_string(),
+        environment: environment.to_string(),
+    };
+    Ok(template::page(&page))
+}
+
+/// Which release.
+#[derive(Deserialize)]
+pub(super) struct Choice {
+    release: ReleaseId,
+}
+
+/// Promotes a release into the place; lifts a hold.
+pub(super) async fn promote(State(state): State<WebState>, Path((webhook, environment)): Place, deed: Deed<Choice>) -> Answer {
+    let Deed { visitor, form } = deed;
+    let id = state.control.promote(&visitor.caller.actor, &webhook, &environment, Some(&form.release)).await?;
+    Ok(Redirect::to(&said(&urls::promotion(id), "promoted")).into_response())
+}
+
+/// A secret to set.
+#[derive(Deserialize)]
+pub(super) struct NewSecret {
+    name: String,
+    value: String,
+}
+
+fn named(name: &str) -> Result<ConfigName> {
+    ConfigName::new(name.trim()).map_err(Problem::invalid)
+}
+
+/// Sets a secret; what is live is deployed again with it.
+pub(super) async fn secret_set(State(state): State<WebState>, Path((webhook, environment)): Place, deed: Deed<NewSecret>) -> Answer {
+    let Deed { visitor, form } = deed;
+    let name = named(&form.name)?;
+    visitor.caller.must_in(Action::Develop, Some(&webhook), Some(&environment))?;
+    check_value(&form.value)?;
+    state.control.secret_set(&visitor.caller.actor, (&webhook, &environment), &name, (&SecretValue::new(form.value), None)).await?;
+    Ok(Redirect::to(&said(&urls::environment(&webhook, &environment), "secret-set")).into_response())
+}
+
+/// A secret to remove.
+#[derive(Deserialize)]
+pub(super) struct OldSecret {
+    name: String,
+}
+
+/// Removes a secret.
+pub(super) async fn secret_remove(State(state): State<WebState>, Path((webhook, environment)): Place, deed: Deed<OldSecret>) -> Answer {
+    remove(&state, &deed.visitor.caller, (&webhook, &environment), &named(&deed.form.name)?).await?;
+    Ok(Redirect::to(&said(&urls::environment(&webhook, &environment), "secret-removed")).into_response())
+}

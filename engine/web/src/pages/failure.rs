@@ -1,0 +1,56 @@
+//! What went wrong, as a page: the sentence of the API, and the request's id to ask about.
+
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::Layout;
+use crate::template::{self, View};
+use crate::urls;
+use crate::visitor::Theme;
+
+/// The page of a request that was not answered as asked.
+#[derive(Serialize)]
+pub(crate) struct FailurePage {
+    layout: Layout,
+    status: u16,
+    heading: &'static str,
+    detail: String,
+    request_id: String,
+    back: &'static str,
+}
+
+impl View for FailurePage {
+    const TEMPLATE: &'static str = "pages/failure.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let layout = Layout::sample();
+        Self { layout, status: 404, heading: "Not found", detail: "<b>hostile".into(), request_id: "0193".into(), back: urls::BOARD }
+    }
+}
+
+/// Whether a request is a browser's for a page.
+pub(crate) fn wants_page(path: &str, headers: &HeaderMap) -> bool {
+    let api = ["/api/", "/metrics", "/healthz", "/readyz"].iter().any(|prefix| path.starts_with(prefix));
+    let html = headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"));
+    !api && html
+}
+
+/// The page about a request.
+pub(crate) fn page(status: StatusCode, detail: String, request_id: String, theme: Theme) -> Response {
+    let heading = match status {
+        StatusCode::NOT_FOUND => "There is nothing here",
+        StatusCode::FORBIDDEN => "That is not yours to do",
+        StatusCode::CONFLICT => "It has moved on in the meantime",
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "That cannot be taken as it is",
+        StatusCode::TOO_MANY_REQUESTS => "Too many tries",
+        status if status.is_server_error() => "The daemon could not do it",
+        _ => "That did not work",
+    };
+    let layout = Layout::open(theme, heading);
+    let mut response = template::page(&FailurePage { layout, status: status.as_u16(), heading, detail, request_id, back: urls::BOARD });
+    *response.status_mut() = status;
+    super::secure(&mut response);
+    response
+}

@@ -1,0 +1,145 @@
+//! What is around every page: navigation, theme, who is signed in, and a word about what was just done.
+
+use hookwright_core::Action;
+use serde::Serialize;
+
+use crate::visitor::{Theme, Visitor, form_token};
+use crate::{asset, urls};
+
+/// What a deed says afterwards: the word in the address and the sentence for people. Only these are shown.
+const SAID: &[(&str, &str)] = &[
+    ("approved", "Your approval is recorded."),
+    ("rejected", "The promotion is rejected."),
+    ("overridden", "Your override is recorded."),
+    ("promoted", "The release is on its way."),
+    ("rolled-back", "The rollback is on its way. The environment is held: automation leaves it alone until somebody promotes."),
+    ("secret-set", "The secret is set."),
+    ("secret-removed", "The secret is removed. What is live keeps it until the next deployment."),
+    ("canceled", "The run is being stopped."),
+    ("retried", "This run repeats the one before from where it ended."),
+    ("started", "The run is started."),
+    ("repository-added", "The repository is added."),
+    ("repository-removed", "The repository is forgotten. What it deployed stays."),
+    ("token-revoked", "The token is worth nothing any more."),
+    ("signed-out", "You are signed out."),
+];
+
+/// What is around a page.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Layout {
+    title: String,
+    /// Which entry of the navigation is marked.
+    section: &'static str,
+    /// Who is signed in; `None` on pages for anybody.
+    user: Option<String>,
+    admin: bool,
+    csrf: String,
+    theme: &'static str,
+    /// This page, to come back to.
+    here: String,
+    /// A sentence about what was just done.
+    said: Option<&'static str>,
+    links: Links,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Links {
+    style: String,
+    script: String,
+    live_script: String,
+    icon: String,
+    font: String,
+    board: &'static str,
+    runs: &'static str,
+    settings: &'static str,
+    tokens: &'static str,
+    audit: &'static str,
+    daemon: &'static str,
+    first_push: &'static str,
+    sign_in: &'static str,
+    sign_out: &'static str,
+    sign_out_everywhere: &'static str,
+    theme: &'static str,
+    live: &'static str,
+}
+
+impl Links {
+    fn new() -> Self {
+        Self {
+            style: asset::address("style.css"),
+            script: asset::address("page.js"),
+            live_script: asset::address("live.js"),
+            icon: asset::address("icon.svg"),
+            font: asset::address("inter.woff2"),
+            board: urls::BOARD,
+            runs: urls::RUNS,
+            settings: urls::REPOSITORIES,
+            tokens: urls::TOKENS,
+            audit: urls::AUDIT,
+            daemon: urls::DAEMON,
+            first_push: urls::FIRST_PUSH,
+            sign_in: urls::SIGN_IN,
+            sign_out: urls::SIGN_OUT,
+            sign_out_everywhere: urls::SIGN_OUT_EVERYWHERE,
+            theme: urls::THEME,
+            live: urls::LIVE,
+        }
+    }
+}
+
+impl Layout {
+    /// Around a page for somebody who is signed in.
+    pub(crate) fn new(visitor: &Visitor, section: &'static str, title: impl Into<String>) -> Self {
+        let query = visitor.here.split_once('?').map_or("", |(_, query)| query);
+        let word = query.split('&').find_map(|pair| pair.strip_prefix("said="));
+        let here = visitor.here.replace(&format!("said={}", word.unwrap_or_default()), "");
+        Self {
+            title: title.into(),
+            section,
+            user: Some(visitor.caller.actor.user.clone()),
+            admin: visitor.caller.actor.may(Action::Administer, None, None),
+            csrf: form_token(&visitor.secret),
+            theme: visitor.theme.as_str(),
+            here: here.trim_end_matches(['?', '&']).to_owned(),
+            said: word.and_then(|word| SAID.iter().find(|(known, _)| *known == word)).map(|(_, sentence)| *sentence),
+            links: Links::new(),
+        }
+    }
+
+    /// Around a page for anybody.
+    pub(crate) fn open(theme: Theme, title: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            section: "",
+            user: None,
+            admin: false,
+            csrf: String::new(),
+            theme: theme.as_str(),
+            here: urls::BOARD.to_owned(),
+            said: None,
+            links: Links::new(),
+        }
+    }
+
+    /// The sentence after signing out, where nobody is signed in.
+    pub(crate) fn saying(mut self, word: Option<&str>) -> Self {
+        self.said = SAID.iter().find(|(known, _)| Some(*known) == word).map(|(_, sentence)| *sentence);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            user: Some("<b>hostile".to_owned()),
+            admin: true,
+            csrf: "0123".to_owned(),
+            ..Self::open(Theme::Dark, "<b>hostile").saying(Some("approved"))
+        }
+    }
+}
+
+/// An address with the word about what was done.
+pub(crate) fn said(address: &str, word: &str) -> String {
+    let joint = if address.contains('?') { '&' } else { '?' };
+    format!("{address}{joint}said={word}")
+}

@@ -1,0 +1,271 @@
+//! A promotion: what would change, which gates pass, wait or block and why, who decided what, and the form to decide.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
+use hookwright_core::status::PromotionStatus;
+use hookwright_core::{Action, Decision, Origin, Promotion, PromotionId, VerdictKind};
+use hookwright_store::PromotionFilter;
+use serde::{Deserialize, Serialize};
+
+use super::release::{Change, ReleaseShown, changes};
+use super::{Answer, Layout, said};
+use crate::error::{Path, Problem, Result};
+use crate::promotion::check_reason;
+use crate::show::{Badge, Moment, visible};
+use crate::template::{self, View};
+use crate::visitor::{Deed, Visitor};
+use crate::{WebState, urls};
+
+/// How many earlier promotions are shown.
+const HISTORY: u32 = 20;
+
+/// A promotion.
+#[derive(Serialize)]
+pub(crate) struct PromotionPage {
+    layout: Layout,
+    webhook: String,
+    webhook_url: String,
+    environment: String,
+    environment_url: String,
+    badge: Badge,
+    reason: Option<String>,
+    origin: String,
+    origin_url: Option<String>,
+    created: Moment,
+    ended: Option<Moment>,
+    release: Option<ReleaseShown>,
+    digest: String,
+    current: Option<ReleaseShown>,
+    changes: Vec<Change>,
+    gates: Vec<Gate>,
+    decisions: Vec<Decided>,
+    deployment: Option<String>,
+    /// Where the form goes; `None` when there is nothing to decide for whoever looks.
+    decide: Option<String>,
+    may_override: bool,
+    /// Why there is no form although it waits.
+    not_yours: bool,
+    history: Vec<Past>,
+}
+
+#[derive(Serialize)]
+struct Gate {
+    name: String,
+    badge: Badge,
+    reason: String,
+    unblock: String,
+}
+
+#[derive(Serialize)]
+struct Decided {
+    badge: Badge,
+    user: String,
+    reason: Option<String>,
+    at: Moment,
+}
+
+/// A promotion in a list.
+#[derive(Serialize)]
+pub(crate) struct Past {
+    url: String,
+    badge: Badge,
+    release: String,
+    title: String,
+    origin: String,
+    reason: Option<String>,
+    at: Moment,
+}
+
+impl View for PromotionPage {
+    const TEMPLATE: &'static str = "pages/promotion.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let text = || "<b>hostile".to_owned();
+        let badge = || Badge::from(VerdictKind::Wait);
+        Self {
+            layout: Layout::sample(),
+            webhook: "shop".into(),
+            webhook_url: "/webhooks/shop".into(),
+            environment: "production".into(),
+            environment_url: "/x".into(),
+            badge: PromotionStatus::Waiting.into(),
+            reason: Some(text()),
+            origin: text(),
+            origin_url: Some("/runs/1".into()),
+            created: Moment::sample(),
+            ended: Some(Moment::sample()),
+            release: Some(ReleaseShown::sample()),
+            digest: "sha256:0123".into(),
+            current: Some(ReleaseShown::sample()),
+            changes: vec![Change { what: text(), before: None, after: Some(text()) }],
+            gates: vec![Gate { name: text(), badge: badge(), reason: text(), unblock: text() }],
+            decisions: vec![Decided { badge: badge(), user: text(), reason: Some(text()), at: Moment::sample() }],
+            deployment: Some("/deployments/1".into()),
+            decide: Some("/x".into()),
+            may_override: true,
+            not_yours: true,
+            history: vec![Past::sample()],
+        }
+    }
+}
+
+impl Past {
+    /// A promotion in a line.
+    pub(crate) async fn new(state: &WebState, promotion: Promotion) -> Result<Self> {
+        let now = state.clock.now();
+        let release = ReleaseShown::fetch(state, &promotion.release).await?;
+        Ok(Self {
+            url: urls::promotion(promotion.id),
+            badge: promotion.status.into(),
+            title: release.as_ref().map(|release| release.title.clone()).unwrap_or_default(),
+            release: release.map_or_else(|| promotion.release.to_string(), |release| release.short),
+            origin: origin(&promotion.origin),
+            reason: promotion.status_reason.as_deref().map(visible),
+            at: Moment::new(promotion.created_at, now),
+        })
+    }
+
+    /// Everything that went into an environment, newest first.
+    pub(crate) async fn list(state: &WebState, filter: PromotionFilter) -> Result<Vec<Self>> {
+        let mut past = Vec::new();
+        for promotion in state.store.promotion_list(&PromotionFilter { limit: HISTORY, ..filter }).await? {
+            past.push(Self::new(state, promotion).await?);
+        }
+        Ok(past)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        let text = || "<b>hostile".to_owned();
+        let badge = PromotionStatus::Succeeded.into();
+        Self {
+            url: "/x".into(),
+            badge,
+            release: "0123456".into(),
+            title: text(),
+            origin: text(),
+            reason: Some(text()),
+            at: Moment::sample(),
+        }
+    }
+}
+
+/// Who or what opened a promotion, in words.
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Run { .. } => "by its run".to_owned(),
+        Origin::Automation => "by automation".to_owned(),
+        Origin::Person { actor } => format!("by {}", visible(actor)),
+        Origin::Rollback { actor } => format!("rollback by {}", visible(actor)),
+        Origin::Reconfigure { actor } => format!("settings changed by {}", visible(actor)),
+    }
+}
+
+/// The promotion, if the visitor sees it.
+async fn sought(state: &WebState, visitor: &Visitor, id: PromotionId) -> Result<Promotion> {
+    let found = state.store.promotion_fetch(id).await?;
+    let seen = found.filter(|promotion| visitor.caller.sees_in(&promotion.webhook, &promotion.environment));
+    seen.ok_or_else(|| Problem::not_found(format!("there is no promotion {id}")))
+}
+
+/// Shows a promotion.
+pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(id): Path<PromotionId>) -> Answer {
+    let promotion = sought(&state, &visitor, id).await?;
+    let (webhook, environment, now) = (&promotion.webhook, &promotion.environment, state.clock.now());
+    let release = state.store.release_fetch(&promotion.release).await?;
+    let live = state.store.deployment_current(webhook, environment).await?;
+    let live = live.filter(|live| !promotion.status.is_end() && live.release != promotion.release);
+    let current = match &live {
+        Some(live) => state.store.release_fetch(&live.release).await?,
+        None => None,
+    };
+    let waits = promotion.status == PromotionStatus::Waiting;
+    let actor = &visitor.caller.actor;
+    let may = actor.may(Action::Approve, Some(webhook), Some(environment));
+    let approvals = state.store.approval_list(webhook, environment, &promotion.release).await?;
+    let decisions = approvals.into_iter().map(|approval| Decided {
+        badge: match approval.decision {
+            Decision::Approve => Badge::new("good", "check", "approved"),
+            Decision::Reject => Badge::new("bad", "cross", "rejected"),
+            Decision::Override => Badge::new("warn", "alert", "overrode"),
+        },
+        user: visible(&approval.user),
+        reason: approval.reason.filter(|reason| !reason.is_empty()).map(|reason| visible(&reason)),
+        at: Moment::new(approval.at, now),
+    });
+    let gates = promotion.verdicts.iter().map(|gate| Gate {
+        name: visible(&gate.gate),
+        badge: gate.verdict.kind.into(),
+        reason: visible(&gate.verdict.reason),
+        unblock: visible(&gate.verdict.unblock),
+    });
+    let blocked = promotion.verdicts.iter().any(|gate| gate.verdict.kind == VerdictKind::Block);
+    let history = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), ..PromotionFilter::default() };
+    let page = PromotionPage {
+        layout: Layout::new(&visitor, "board", format!("{webhook} into {environment}")),
+        webhook: webhook.to_string(),
+        webhook_url: urls::webhook(webhook),
+        environment: environment.to_string(),
+        environment_url: urls::environment(webhook, environment),
+        badge: promotion.status.into(),
+        reason: promotion.status_reason.as_deref().map(visible),
+        origin: origin(&promotion.origin),
+        origin_url: match &promotion.origin {
+            Origin::Run { run } => Some(urls::run(*run)),
+            _ => None,
+        },
+        created: Moment::new(promotion.created_at, now),
+        ended: promotion.ended_at.map(|at| Moment::new(at, now)),
+        release: ReleaseShown::fetch(&state, &promotion.release).await?,
+        digest: release.as_ref().map(|release| release.image.to_string()).unwrap_or_default(),
+        current: match &current {
+            Some(current) => ReleaseShown::fetch(&state, &current.id).await?,
+            None => None,
+        },
+        changes: release.as_ref().map(|release| changes(current.as_ref(), release)).unwrap_or_default(),
+        gates: gates.collect(),
+        decisions: decisions.collect(),
+        deployment: promotion.deployment.map(urls::deployment),
+        decide: (waits && may).then(|| urls::promotion_decide(id)),
+        may_override: waits && blocked && actor.may(Action::Administer, Some(webhook), Some(environment)),
+        not_yours: waits && !may,
+        history: Past::list(&state, history).await?,
+    };
+    Ok(template::page(&page))
+}
+
+/// What the form sends.
+#[derive(Deserialize)]
+pub(super) struct Verdict {
+    decision: Word,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Approve,
+    Reject,
+    Override,
+}
+
+/// Records a decision about what waits.
+pub(super) async fn decide(State(state): State<WebState>, Path(id): Path<PromotionId>, deed: Deed<Verdict>) -> Answer {
+    let Deed { visitor, form } = deed;
+    let promotion = sought(&state, &visitor, id).await?;
+    let reason = Some(form.reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+    check_reason(reason.as_deref())?;
+    let Promotion { webhook, environment, release, .. } = promotion;
+    let (actor, release) = (&visitor.caller.actor, Some(&release));
+    let word = match form.decision {
+        Word::Approve => state.control.approve(actor, &webhook, &environment, release, reason).await.map(|_| "approved"),
+        Word::Reject => state.control.reject(actor, &webhook, &environment, release, reason).await.map(|_| "rejected"),
+        Word::Override => {
+            let reason = reason.unwrap_or_default();
+            state.control.override_gates(actor, &webhook, &environment, release, reason).await.map(|_| "overridden")
+        }
+    }?;
+    Ok(Redirect::to(&said(&urls::promotion(id), word)).into_response())
+}

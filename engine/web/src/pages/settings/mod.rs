@@ -1,0 +1,26 @@
+//! Settings: repositories, tokens, the audit log, and what the daemon runs with.
+
+pub(crate) mod audit;
+pub(crate) mod daemon;
+pub(crate) mod repositories;
+pub(crate) mod tokens;
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use crate::WebState;
+use crate::urls::{self, pattern};
+
+/// Every page of the settings.
+pub(crate) fn routes() -> Router<WebState> {
+    Router::new()
+        .route("/settings", get(|| async { Redirect::to(urls::REPOSITORIES) }))
+        .route(pattern::REPOSITORIES, get(repositories::show).post(repositories::add))
+        .route(pattern::REPOSITORY_REMOVE, post(repositories::remove))
+        .route(pattern::TOKENS, get(tokens::show).post(tokens::create))
+        .route(pattern::TOKEN_REVOKE, post(tokens::revoke))
+        .route(pattern::AUDIT, get(audit::show))
+        .route(pattern::AUDIT_EXPORT, get(audit::export))
+        .route(pattern::DAEMON, get(daemon::show))
+}

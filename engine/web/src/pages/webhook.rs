@@ -1,0 +1,259 @@
+//! A webhook: its environments as a flow with the gates on the way, its releases, runs, addresses and settings.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
+use hookwright_core::status::DeploymentStatus;
+use hookwright_core::{Action, Release, WebhookName};
+use hookwright_spec::{Check, Environment, Promote, Spec};
+use hookwright_store::RunFilter;
+use serde::{Deserialize, Serialize};
+
+use super::board::{Cell, cell_of};
+use super::release::ReleaseShown;
+use super::run::rows_of;
+use super::run_list::RunRow;
+use super::{Answer, Layout, said};
+use crate::error::{Path, Problem, Result};
+use crate::show::{took, visible};
+use crate::template::{self, View};
+use crate::visitor::{Deed, Visitor};
+use crate::{WebState, urls};
+
+/// How many releases and runs the page shows.
+const NEWEST: u32 = 12;
+
+/// A webhook.
+#[derive(Serialize)]
+pub(crate) struct WebhookPage {
+    layout: Layout,
+    name: String,
+    title: Option<String>,
+    description: Option<String>,
+    owners: Vec<String>,
+    repository: String,
+    file: Option<String>,
+    start: Option<String>,
+    flow: Vec<Step>,
+    releases: Vec<ReleaseRow>,
+    compare: String,
+    runs: Vec<RunRow>,
+    runs_url: String,
+    addresses: Vec<Address>,
+    config: Vec<Setting>,
+}
+
+/// An environment with what leads into it.
+#[derive(Serialize)]
+struct Step {
+    /// What stands on the arrow.
+    gates: Vec<String>,
+    /// The environments it comes after, when that is not just the one on its left.
+    after: Option<String>,
+    cell: Cell,
+}
+
+#[derive(Serialize)]
+struct ReleaseRow {
+    release: ReleaseShown,
+    run: String,
+    image: String,
+    live_in: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Address {
+    environment: String,
+    url: String,
+    curl: String,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    name: String,
+    kind: String,
+    description: Option<String>,
+    required: bool,
+    secret: bool,
+    /// For each environment: its value, or whether the secret is set.
+    values: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Value {
+    environment: String,
+    /// `value`, `set`, `missing`, `unset`.
+    kind: &'static str,
+    text: String,
+}
+
+impl View for WebhookPage {
+    const TEMPLATE: &'static str = "pages/webhook.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let text = || "<b>hostile".to_owned();
+        let value = |kind| Value { environment: "production".into(), kind, text: text() };
+        Self {
+            layout: Layout::sample(),
+            name: "shop".into(),
+            title: Some(text()),
+            description: Some(text()),
+            owners: vec![text()],
+            repository: text(),
+            file: Some(text()),
+            start: Some("/x".into()),
+            flow: vec![Step { gates: vec![text()], after: Some(text()), cell: Cell::sample() }],
+            releases: vec![ReleaseRow {
+                release: ReleaseShown::sample(),
+                run: "/runs/1".into(),
+                image: "0123".into(),
+                live_in: vec![text()],
+            }],
+            compare: "/x".into(),
+            runs: vec![RunRow::sample()],
+            runs_url: "/runs".into(),
+            addresses: vec![Address { environment: text(), url: "/x".into(), curl: text() }],
+            config: vec![Setting {
+                name: "A".into(),
+                kind: "string".into(),
+                description: Some(text()),
+                required: true,
+                secret: true,
+                values: vec![value("value"), value("set"), value("missing"), value("unset")],
+            }],
+        }
+    }
+}
+
+/// The spec that the default branch has of a webhook.
+pub(crate) async fn spec_of(state: &WebState, name: &WebhookName) -> Result<Option<Spec>> {
+    let stored = state.store.webhook_spec_fetch(name).await?;
+    Ok(stored.and_then(|stored| serde_json::from_str(&stored.spec).ok()))
+}
+
+/// Shows a webhook.
+pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(name): Path<WebhookName>) -> Answer {
+    visitor.caller.must_for(Action::Read, Some(&name))?;
+    let missing = || Problem::not_found(format!("there is no webhook `{name}`; push a repository with its webhook.yaml"));
+    let record = state.store.webhook_fetch(&name).await?.ok_or_else(missing)?;
+    let spec = spec_of(&state, &name).await?;
+    let mut places: Vec<&Environment> = spec.iter().flat_map(|spec| &spec.environments).collect();
+    places.retain(|place| visitor.caller.sees_in(&name, &place.name));
+    let mut flow = Vec::new();
+    for (at, place) in places.iter().enumerate() {
+        let left = at.checked_sub(1).map(|left| &places[left].name);
+        let after: Vec<String> = place.after.iter().map(ToString::to_string).collect();
+        let plain = place.after.len() < 2 && place.after.first() == left;
+        flow.push(Step {
+            gates: gates(place),
+            after: (!plain && !after.is_empty()).then(|| after.join(", ")),
+            cell: cell_of(&state, &visitor, &name, &place.name).await?,
+        });
+    }
+    let repository = state.store.repository_fetch(&record.repository).await?.map(|repository| repository.name.to_string());
+    let may = visitor.caller.actor.may(Action::Develop, Some(&name), None);
+    let runs = rows_of(&state, &RunFilter { webhook: Some(name.clone()), limit: NEWEST, ..RunFilter::default() }).await?;
+    let page = WebhookPage {
+        layout: Layout::new(&visitor, "board", name.to_string()),
+        title: spec.as_ref().and_then(|spec| spec.title.as_deref()).map(visible),
+        description: spec.as_ref().and_then(|spec| spec.description.as_deref()).map(visible),
+        owners: spec.iter().flat_map(|spec| &spec.owners).map(|owner| visible(owner)).collect(),
+        repository: repository.unwrap_or_default(),
+        file: state.store.webhook_spec_fetch(&name).await?.map(|stored| visible(&stored.file)),
+        start: may.then(|| urls::webhook_run(&name)),
+        flow,
+        releases: releases(&state, &name).await?,
+        compare: urls::compare(&name),
+        runs,
+        runs_url: urls::runs_of(&name),
+        addresses: places.iter().map(|place| address(&state, &visitor, &name, place)).collect(),
+        config: settings(&state, &name, spec.as_ref(), &places).await?,
+        name: name.to_string(),
+    };
+    Ok(template::page(&page))
+}
+
+/// What a release has to pass on its way into an environment, in words.
+fn gates(place: &Environment) -> Vec<String> {
+    let mut gates = Vec::new();
+    if let Some(approvals) = &place.approvals {
+        gates.push(if approvals.count == 1 { "1 approval".to_owned() } else { format!("{} approvals", approvals.count) });
+    } else if place.promote == Promote::Manual {
+        gates.push("by hand".to_owned());
+    }
+    gates.extend(place.gates.checks.iter().map(|(name, check)| match check {
+        Check::Soak { duration } => format!("{name}: soaks {}", took(*duration)),
+        _ => format!("check {name}"),
+    }));
+    gates.extend(
+        place.gates.windows.iter().map(|window| format!("{} {}", if window.allow { "only" } else { "not" }, visible(&window.span))),
+    );
+    if gates.is_empty() {
+        gates.push("automatic".to_owned());
+    }
+    gates
+}
+
+async fn releases(state: &WebState, name: &WebhookName) -> Result<Vec<ReleaseRow>> {
+    let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for deployment in state.store.deployment_list(name, None, 200).await? {
+        if deployment.status == DeploymentStatus::Live {
+            live.entry(deployment.release.to_string()).or_default().push(deployment.environment.to_string());
+        }
+    }
+    let mut rows = Vec::new();
+    for Release { id, run, image, .. } in state.store.release_list(Some(name), None, NEWEST).await? {
+        let Some(release) = ReleaseShown::fetch(state, &id).await? else { continue };
+        let live_in = live.remove(id.as_str()).unwrap_or_default();
+        rows.push(ReleaseRow { release, run: urls::run(run), image: image.short(), live_in });
+    }
+    Ok(rows)
+}
+
+fn address(state: &WebState, visitor: &Visitor, name: &WebhookName, place: &Environment) -> Address {
+    let base = state.gateway.clone().unwrap_or_else(|| visitor.origin.clone());
+    let url = format!("{base}/w/{name}/{}/", place.name);
+    Address { environment: place.name.to_string(), curl: format!("curl -i {url}"), url }
+}
+
+async fn settings(state: &WebState, name: &WebhookName, spec: Option<&Spec>, places: &[&Environment]) -> Result<Vec<Setting>> {
+    let mut set = BTreeMap::new();
+    for place in places {
+        set.insert(&place.name, state.store.secret_names(name, &place.name).await?);
+    }
+    let config = spec.iter().flat_map(|spec| &spec.config);
+    Ok(config
+        .map(|(key, entry)| Setting {
+            name: key.to_string(),
+            kind: format!("{:?}", entry.kind).to_lowercase(),
+            description: entry.description.as_deref().map(visible),
+            required: entry.required,
+            secret: entry.secret,
+            values: places
+                .iter()
+                .map(|place| {
+                    let value = place.config.get(key).or(entry.default.as_ref());
+                    let is_set = entry.secret && set.get(&place.name).is_some_and(|names| names.contains(key));
+                    let (kind, text) = match (is_set, value) {
+                        (true, _) => ("set", "set".to_owned()),
+                        (false, Some(value)) if !entry.secret => ("value", visible(value)),
+                        _ if entry.required => ("missing", "missing".to_owned()),
+                        _ => ("unset", "not set".to_owned()),
+                    };
+                    Value { environment: place.name.to_string(), kind, text }
+                })
+                .collect(),
+        })
+        .collect())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
+/// Starts a run of the default branch.
+pub(super) async fn run(State(state): State<WebState>, Path(name): Path<WebhookName>, deed: Deed<Nothing>) -> Answer {
+    let id = state.control.run_start(&deed.visitor.caller.actor, &name, None).await?;
+    Ok(Redirect::to(&said(&urls::run(id), "started")).into_response())
+}

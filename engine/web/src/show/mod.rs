@@ -1,0 +1,13 @@
+//! How values look on pages: states, times, logs, graphs, and text that strangers wrote.
+
+mod ansi;
+mod badge;
+mod graph;
+mod time;
+mod visible;
+
+pub(crate) use ansi::{LineShown, Painter};
+pub(crate) use badge::Badge;
+pub(crate) use graph::{Graph, Stage};
+pub(crate) use time::{Moment, bytes, took};
+pub(crate) use visible::visible;

@@ -1,0 +1,82 @@
+//! Times as people say them, with the exact one beside.
+
+use std::time::Duration;
+
+use hookwright_core::Timestamp;
+use serde::Serialize;
+
+/// An instant on a page.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Moment {
+    /// RFC 3339, for `datetime`, the tooltip and the script that keeps the words true.
+    pub(crate) exact: String,
+    /// `3 minutes ago`.
+    pub(crate) ago: String,
+}
+
+impl Moment {
+    /// `at`, seen from `now`.
+    pub(crate) fn new(at: Timestamp, now: Timestamp) -> Self {
+        Self { exact: at.to_string(), ago: ago(now.since(at)) }
+    }
+
+    /// One for samples.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self::new(Timestamp::from_millis(1_790_000_000_000), Timestamp::from_millis(1_790_000_180_000))
+    }
+}
+
+fn ago(passed: Duration) -> String {
+    let seconds = passed.as_secs();
+    let many = |count: u64, word: &str| if count == 1 { format!("1 {word} ago") } else { format!("{count} {word}s ago") };
+    match seconds {
+        0..=9 => "just now".to_owned(),
+        10..=59 => many(seconds, "second"),
+        60..=3_599 => many(seconds / 60, "minute"),
+        3_600..=86_399 => many(seconds / 3_600, "hour"),
+        86_400..=2_591_999 => many(seconds / 86_400, "day"),
+        2_592_000..=31_535_999 => many(seconds / 2_592_000, "month"),
+        _ => many(seconds / 31_536_000, "year"),
+    }
+}
+
+/// How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
+pub(crate) fn took(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..=9 => format!("{:.1} s", time.as_secs_f64()),
+        10..=59 => format!("{seconds} s"),
+        60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+/// A size: `512 B`, `3.4 MiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let power = (count.ilog2() / 10).clamp(1, 4);
+    // Sizes on pages need no more digits than a float has.
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let value = count as f64 / (1_u64 << (10 * power)) as f64;
+    format!("{value:.1} {}", UNITS[power as usize - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_people_do() {
+        assert_eq!(ago(Duration::from_secs(3)), "just now");
+        assert_eq!(ago(Duration::from_secs(61)), "1 minute ago");
+        assert_eq!(ago(Duration::from_secs(7_300)), "2 hours ago");
+        assert_eq!(took(Duration::from_millis(420)), "0.4 s");
+        assert_eq!(took(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!(bytes(1_536), "1.5 KiB");
+        assert_eq!(bytes(12), "12 B");
+    }
+}

@@ -1,0 +1,136 @@
+//! Every address that a page links to, in one place; routes take theirs from here as patterns.
+
+use std::fmt::Display;
+
+use hookwright_core::{DeploymentId, EnvironmentName, PromotionId, ReleaseId, RunId, StageName, WebhookName};
+
+/// The patterns of the routes, named as the functions below that fill them.
+pub(crate) mod pattern {
+    pub(crate) const BOARD: &str = "/";
+    pub(crate) const SIGN_IN: &str = "/sign-in";
+    pub(crate) const SIGN_OUT: &str = "/sign-out";
+    pub(crate) const SIGN_OUT_EVERYWHERE: &str = "/sign-out-everywhere";
+    pub(crate) const THEME: &str = "/theme";
+    pub(crate) const LIVE: &str = "/live";
+    pub(crate) const ASSET: &str = "/ui/{version}/{file}";
+    pub(crate) const FIRST_PUSH: &str = "/first-push";
+    pub(crate) const RUNS: &str = "/runs";
+    pub(crate) const RUN: &str = "/runs/{run}";
+    pub(crate) const RUN_RETRY: &str = "/runs/{run}/retry";
+    pub(crate) const RUN_CANCEL: &str = "/runs/{run}/cancel";
+    pub(crate) const STAGE: &str = "/runs/{run}/stages/{stage}";
+    pub(crate) const STAGE_LINES: &str = "/runs/{run}/stages/{stage}/lines";
+    pub(crate) const STAGE_TEXT: &str = "/runs/{run}/stages/{stage}/log.txt";
+    pub(crate) const WEBHOOK: &str = "/webhooks/{webhook}";
+    pub(crate) const WEBHOOK_RUN: &str = "/webhooks/{webhook}/run";
+    pub(crate) const COMPARE: &str = "/webhooks/{webhook}/compare";
+    pub(crate) const ENVIRONMENT: &str = "/webhooks/{webhook}/environments/{environment}";
+    pub(crate) const PROMOTE: &str = "/webhooks/{webhook}/environments/{environment}/promote";
+    pub(crate) const ROLLBACK: &str = "/webhooks/{webhook}/environments/{environment}/rollback";
+    pub(crate) const SECRETS: &str = "/webhooks/{webhook}/environments/{environment}/secrets";
+    pub(crate) const SECRET_REMOVE: &str = "/webhooks/{webhook}/environments/{environment}/secrets/remove";
+    pub(crate) const PROMOTION: &str = "/promotions/{promotion}";
+    pub(crate) const PROMOTION_DECIDE: &str = "/promotions/{promotion}/decide";
+    pub(crate) const DEPLOYMENT: &str = "/deployments/{deployment}";
+    pub(crate) const DEPLOYMENT_LINES: &str = "/deployments/{deployment}/lines";
+    pub(crate) const REPOSITORIES: &str = "/settings/repositories";
+    pub(crate) const REPOSITORY_REMOVE: &str = "/settings/repositories/remove";
+    pub(crate) const TOKENS: &str = "/settings/tokens";
+    pub(crate) const TOKEN_REVOKE: &str = "/settings/tokens/revoke";
+    pub(crate) const AUDIT: &str = "/settings/audit";
+    pub(crate) const AUDIT_EXPORT: &str = "/settings/audit.csv";
+    pub(crate) const DAEMON: &str = "/settings/daemon";
+}
+
+pub(crate) use pattern::{
+    AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE,
+    THEME, TOKEN_REVOKE, TOKENS,
+};
+
+pub(crate) fn run(id: RunId) -> String {
+    format!("/runs/{id}")
+}
+
+pub(crate) fn run_retry(id: RunId) -> String {
+    format!("/runs/{id}/retry")
+}
+
+pub(crate) fn run_cancel(id: RunId) -> String {
+    format!("/runs/{id}/cancel")
+}
+
+pub(crate) fn runs_of(webhook: &WebhookName) -> String {
+    format!("/runs?webhook={webhook}")
+}
+
+pub(crate) fn stage(run: RunId, stage: &StageName) -> String {
+    format!("/runs/{run}/stages/{stage}")
+}
+
+pub(crate) fn stage_lines(run: RunId, stage: &StageName, attempt: u32, from: impl Display) -> String {
+    format!("/runs/{run}/stages/{stage}/lines?attempt={attempt}&from={from}")
+}
+
+pub(crate) fn stage_text(run: RunId, stage: &StageName, attempt: u32) -> String {
+    format!("/runs/{run}/stages/{stage}/log.txt?attempt={attempt}")
+}
+
+pub(crate) fn webhook(name: &WebhookName) -> String {
+    format!("/webhooks/{name}")
+}
+
+pub(crate) fn webhook_run(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/run")
+}
+
+pub(crate) fn compare(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/compare")
+}
+
+pub(crate) fn environment(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}")
+}
+
+pub(crate) fn promote(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/promote")
+}
+
+pub(crate) fn rollback(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/rollback")
+}
+
+pub(crate) fn rollback_to(webhook: &WebhookName, environment: &EnvironmentName, release: &ReleaseId) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/rollback?release={release}")
+}
+
+pub(crate) fn secrets(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/secrets")
+}
+
+pub(crate) fn secret_remove(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/secrets/remove")
+}
+
+pub(crate) fn promotion(id: PromotionId) -> String {
+    format!("/promotions/{id}")
+}
+
+pub(crate) fn promotion_decide(id: PromotionId) -> String {
+    format!("/promotions/{id}/decide")
+}
+
+pub(crate) fn deployment(id: DeploymentId) -> String {
+    format!("/deployments/{id}")
+}
+
+pub(crate) fn deployment_lines(id: DeploymentId, from: impl Display) -> String {
+    format!("/deployments/{id}/lines?from={from}")
+}
+
+pub(crate) fn artifact(id: impl Display) -> String {
+    format!("/api/v1/artifacts/{id}")
+}
+
+pub(crate) fn asset(version: &str, file: &str) -> String {
+    format!("/ui/{version}/{file}")
+}

@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod crash;
+mod e2e;
 mod events;
 mod faults;
 mod gateway;

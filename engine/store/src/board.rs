@@ -71,7 +71,9 @@ impl Store {
     /// The newest run of every webhook.
     pub async fn board_runs(&self) -> Result<BTreeMap<WebhookName, NewestRun>> {
         let rows = self.fetch_all(NEWEST_RUNS, args![]).await?;
-        let run = |row: &Row| Ok::<_, crate::Error>(NewestRun { id: row.parse("id")?, number: row.number("number")?, status: row.parse("status")? });
+        let run = |row: &Row| {
+            Ok::<_, crate::Error>(NewestRun { id: row.parse("id")?, number: row.number("number")?, status: row.parse("status")? })
+        };
         rows.iter().map(|row| Ok((row.parse("webhook")?, run(row)?))).collect()
     }
 }

@@ -1,0 +1,220 @@
+// What makes pages nicer; everything can be read and done without it. It refreshes what is marked as live, keeps times true, follows logs,
+// copies commands and knows a few keys.
+"use strict";
+
+// Signing in by a link: the token stands behind the `#`, which no server sees.
+const signIn = document.getElementById("sign-in");
+if (signIn && location.hash.length > 1) {
+  const token = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", location.pathname + location.search);
+  signIn.elements.token.value = token;
+  signIn.submit();
+}
+
+// Times in words.
+function words(seconds) {
+  const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"} ago`;
+  if (seconds < 10) return "just now";
+  if (seconds < 60) return many(Math.floor(seconds), "second");
+  if (seconds < 3600) return many(Math.floor(seconds / 60), "minute");
+  if (seconds < 86400) return many(Math.floor(seconds / 3600), "hour");
+  if (seconds < 2592000) return many(Math.floor(seconds / 86400), "day");
+  if (seconds < 31536000) return many(Math.floor(seconds / 2592000), "month");
+  return many(Math.floor(seconds / 31536000), "year");
+}
+
+function age() {
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    const text = words((Date.now() - Date.parse(time.dateTime)) / 1000);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+setInterval(age, 15000);
+
+// Live parts: the page is fetched again, and what differs is exchanged, so that nothing moves that has not changed.
+let looking = false, again = false, last = 0;
+
+// Makes `old` like `fresh`, touching only what differs; what has the focus or was opened stays.
+function morph(old, fresh) {
+  if (old.isEqualNode(fresh)) return;
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || (old.id || "") !== (fresh.id || "")) {
+    old.replaceWith(fresh.cloneNode(true));
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
+    return;
+  }
+  for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+  for (const name of fresh.getAttributeNames()) if (old.getAttribute(name) !== fresh.getAttribute(name)) old.setAttribute(name, fresh.getAttribute(name));
+  if (/^(INPUT|TEXTAREA|SELECT)$/.test(old.nodeName)) return;
+  const before = [...old.childNodes], after = [...fresh.childNodes];
+  after.forEach((node, at) => (before[at] ? morph(before[at], node) : old.append(node.cloneNode(true))));
+  before.slice(after.length).forEach((node) => node.remove());
+}
+
+async function look() {
+  if (looking || document.hidden) {
+    again = true;
+    return;
+  }
+  looking = true;
+  again = false;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect") return location.reload();
+    if (answer.ok) {
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const part of document.querySelectorAll("[data-live]")) {
+        const other = fresh.getElementById(part.id);
+        if (other) morph(part, other);
+      }
+      dress();
+      age();
+    }
+  } catch {
+    // The daemon is away; the stream says when it is back.
+  }
+  last = Date.now();
+  looking = false;
+  if (again) soon();
+}
+
+// At most once a second.
+let timer = null;
+function soon() {
+  if (timer === null) timer = setTimeout(() => { timer = null; look(); }, Math.max(0, 1000 - (Date.now() - last)));
+}
+document.addEventListener("visibilitychange", () => { if (!document.hidden && again) soon(); });
+
+const { liveStream, liveScript } = document.body.dataset;
+if (liveStream && document.querySelector("[data-live]")) {
+  if (window.SharedWorker) {
+    const { port } = new SharedWorker(liveScript);
+    port.addEventListener("message", ({ data }) => (data === "changed" ? soon() : setTimeout(() => port.postMessage({ open: liveStream }), 5000)));
+    port.start();
+    port.postMessage({ open: liveStream });
+    addEventListener("pagehide", () => port.postMessage({ leave: true }));
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  } else {
+    const source = new EventSource(liveStream);
+    source.addEventListener("changed", soon);
+    addEventListener("pagehide", () => source.close());
+  }
+}
+
+// Small comforts.
+function dress() {
+  for (const button of document.querySelectorAll("[data-copy][hidden]")) button.hidden = !navigator.clipboard;
+  for (const part of document.querySelectorAll("[data-script][hidden]")) part.hidden = false;
+}
+dress();
+
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    await navigator.clipboard.writeText(copy.parentElement.querySelector("pre").textContent);
+    const label = copy.querySelector("span");
+    label.textContent = "Copied";
+    setTimeout(() => { label.textContent = "Copy"; }, 1500);
+  }
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});
+document.addEventListener("change", (event) => { if (event.target.matches("[data-submit]")) event.target.form.requestSubmit(); });
+
+// Filtering while typing: the address keeps the text, the live part follows.
+let typed = null;
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-filter]")) return;
+  clearTimeout(typed);
+  typed = setTimeout(() => {
+    const address = new URL(location.href);
+    address.searchParams.set(event.target.name, event.target.value);
+    history.replaceState(null, "", address);
+    last = 0;
+    look();
+  }, 200);
+});
+
+// Keys.
+let chord = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
+  const keys = document.getElementById("keys");
+  if (event.key === "?" && keys) {
+    event.preventDefault();
+    keys.open ? keys.close() : keys.showModal();
+  } else if (event.key === "/") {
+    const search = document.querySelector("[data-search]");
+    if (search) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
+  } else if (event.key === "g") {
+    chord = Date.now();
+  } else if (Date.now() - chord < 1500) {
+    const place = { b: 0, r: 1, s: 2 }[event.key];
+    if (place !== undefined) document.querySelectorAll(".nav a")[place]?.click();
+  }
+});
+
+// Logs: the rest of a long one, what is written meanwhile, and the line that the address names.
+const log = document.getElementById("log");
+if (log) {
+  const follow = document.getElementById("follow"), times = document.getElementById("times");
+  const wanted = () => location.hash.match(/^#L(\d+)$/)?.[1];
+  const atEnd = () => log.scrollTop + log.clientHeight >= log.scrollHeight - 40;
+  const mark = () => {
+    const line = wanted() && document.getElementById(`L${wanted()}`);
+    for (const old of log.querySelectorAll(".marked")) old.classList.remove("marked");
+    if (!line) return false;
+    line.classList.add("marked");
+    line.scrollIntoView({ block: "center" });
+    return true;
+  };
+  times.checked = localStorage.getItem("times") !== "off";
+  const showTimes = () => {
+    log.classList.toggle("no-times", !times.checked);
+    localStorage.setItem("times", times.checked ? "on" : "off");
+  };
+  times.addEventListener("change", showTimes);
+  showTimes();
+  follow.addEventListener("change", () => { if (follow.checked) log.scrollTop = log.scrollHeight; });
+  log.addEventListener("wheel", () => { if (!atEnd()) follow.checked = false; }, { passive: true });
+  addEventListener("hashchange", mark);
+  let found = mark();
+  if (log.dataset.log) {
+    document.querySelector(".log-more")?.remove();
+    follow.checked = !wanted();
+    if (follow.checked) log.scrollTop = log.scrollHeight;
+    let next = new URL(log.dataset.log, location.href), line = Number(log.dataset.line), pause = 200;
+    const read = async () => {
+      try {
+        next.searchParams.set("line", line);
+        const answer = await fetch(next);
+        if (!answer.ok) throw new Error(answer.statusText);
+        const count = Number(answer.headers.get("x-log-lines"));
+        const html = await answer.text();
+        if (count > 0) {
+          log.querySelector(".log-empty")?.remove();
+          log.insertAdjacentHTML("beforeend", html);
+          line += count;
+          next.searchParams.set("from", answer.headers.get("x-log-next"));
+          if (!found) found = mark();
+          if (follow.checked) log.scrollTop = log.scrollHeight;
+        }
+        if (answer.headers.get("x-log-ended") === "1") return;
+        pause = count > 0 ? 200 : Math.min(pause * 1.5, 2000);
+      } catch {
+        pause = 5000;
+      }
+      setTimeout(read, pause);
+    };
+    setTimeout(read, pause);
+  }
+}

@@ -1,0 +1,155 @@
+//! Who may: sessions, forms of another session or site, and roles.
+
+use std::path::Path;
+
+use hookwright_testkit::{Daemon, WorkingCopy};
+use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response};
+use serde_json::json;
+
+use super::BINARY;
+
+/// A person without a browser: keeps one cookie and follows nothing.
+struct Person {
+    client: Client,
+    address: String,
+    cookie: String,
+}
+
+impl Person {
+    async fn signed_in(daemon: &Daemon, token: &str) -> Self {
+        let client = Client::builder().redirect(Policy::none()).build().expect("a client");
+        let mut person = Self { client, address: daemon.address().to_owned(), cookie: String::new() };
+        let answer = person.send("/sign-in", &[("token", token)]).await;
+        assert_eq!(answer.status(), 303, "signing in leads on");
+        let cookie = answer.headers()[SET_COOKIE].to_str().expect("a text").to_owned();
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax") && cookie.contains("Path=/"), "{cookie}");
+        person.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        person
+    }
+
+    async fn send(&self, path: &str, form: &[(&str, &str)]) -> Response {
+        let pairs: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+"))).collect();
+        let request = self.client.post(format!("{}{path}", self.address)).header(COOKIE, &self.cookie);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(pairs.join("&"));
+        request.send().await.expect("an answer")
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        let request = self.client.get(format!("{}{path}", self.address)).header(COOKIE, &self.cookie).header("accept", "text/html");
+        request.send().await.expect("an answer")
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.expect("a text")
+    }
+
+    /// The token that forms of this session hold.
+    async fn form_token(&self) -> String {
+        let page = self.page("/first-push").await;
+        let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
+        rest.split('"').next().unwrap_or_default().to_owned()
+    }
+}
+
+async fn token(daemon: &Daemon, user: &str, role: &str) -> String {
+    let made = daemon.post("/api/v1/tokens", json!({ "user": user, "grants": [{ "role": role, "scope": {} }] })).await;
+    made["token"].as_str().expect("a token").to_owned()
+}
+
+#[tokio::test]
+async fn a_viewer_sees_what_waits_and_can_neither_find_nor_forge_the_form() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
+    copy.push(&daemon, "hello-python");
+    daemon.waits_for_approval("hello-python", "production").await;
+    let list = daemon.get("/api/v1/promotions?webhook=hello-python&environment=production&open=true").await;
+    let path = format!("/promotions/{}", list["items"][0]["id"].as_str().expect("an id"));
+
+    let vera = Person::signed_in(&daemon, &token(&daemon, "vera", "viewer").await).await;
+    let page = vera.page(&path).await;
+    assert!(page.contains("You may look") && !page.contains("value=\"approve\""), "{page}");
+    let csrf = vera.form_token().await;
+    let decide = format!("{path}/decide");
+    assert_eq!(vera.send(&decide, &[("csrf", &csrf), ("decision", "approve")]).await.status(), 403);
+    for closed in ["/settings/tokens", "/settings/audit", "/settings/daemon"] {
+        assert_eq!(vera.get(closed).await.status(), 403, "{closed}");
+    }
+
+    let rosa = Person::signed_in(&daemon, &token(&daemon, "rosa", "approver").await).await;
+    assert_eq!(rosa.send(&decide, &[("decision", "approve")]).await.status(), 403, "without the form's token");
+    assert_eq!(rosa.send(&decide, &[("csrf", &csrf), ("decision", "approve")]).await.status(), 403, "with another session's token");
+    let own = rosa.form_token().await;
+    let elsewhere =
+        rosa.client.post(format!("{}{decide}", rosa.address)).header(COOKIE, &rosa.cookie).header(ORIGIN, "https://evil.example");
+    let elsewhere = elsewhere.header("content-type", "application/x-www-form-urlencoded").body(format!("csrf={own}&decision=approve"));
+    assert_eq!(elsewhere.send().await.expect("an answer").status(), 403, "from another site");
+    assert_eq!(daemon.call("hello-python", "production", "/").await.0, 404, "nothing of that was an approval");
+
+    assert_eq!(rosa.send(&decide, &[("csrf", &own), ("decision", "approve"), ("reason", "fine by me")]).await.status(), 303);
+    daemon.answers("hello-python", "production", "Hello").await;
+    let audit = daemon.get("/api/v1/audit").await.to_string();
+    assert!(audit.contains("promotion.approved") && audit.contains("fine by me") && audit.contains("session.begun"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_token_and_everywhere_at_once() {
+    let daemon = Daemon::start(BINARY).await;
+    let made = daemon.post("/api/v1/tokens", json!({ "user": "rosa", "grants": [{ "role": "developer", "scope": {} }] })).await;
+    let (id, token) = (made["id"].as_str().expect("an id"), made["token"].as_str().expect("a token"));
+    let (desk, phone) = (Person::signed_in(&daemon, token).await, Person::signed_in(&daemon, token).await);
+    let csrf = desk.form_token().await;
+    assert_eq!(desk.send("/sign-out-everywhere", &[("csrf", &csrf)]).await.status(), 303);
+    for person in [&desk, &phone] {
+        let answer = person.get("/runs").await;
+        assert_eq!((answer.status().as_u16(), answer.headers()[LOCATION].to_str().expect("a text")), (303, "/sign-in?to=%2Fruns"));
+    }
+
+    let again = Person::signed_in(&daemon, token).await;
+    again.page("/runs").await;
+    let (status, _) = daemon.request(reqwest::Method::DELETE, &format!("/api/v1/tokens/{id}"), None).await;
+    assert_eq!(status, 204);
+    assert_eq!(again.get("/runs").await.status(), 303, "a session is worth what its token is worth");
+}
+
+#[tokio::test]
+async fn guessing_tokens_is_held_up_and_a_session_reads_the_api_but_changes_nothing_there() {
+    let daemon = Daemon::start(BINARY).await;
+    let admin = Person::signed_in(&daemon, daemon.token()).await;
+    assert_eq!(admin.get("/api/v1/webhooks").await.status(), 200);
+    assert_eq!(admin.send("/api/v1/repositories", &[("name", "x")]).await.status(), 401);
+
+    for _ in 0..10 {
+        assert_eq!(admin.send("/sign-in", &[("token", "hw_guess")]).await.status(), 401);
+    }
+    assert_eq!(admin.send("/sign-in", &[("token", daemon.token())]).await.status(), 429);
+}
+
+#[tokio::test]
+async fn pages_keep_to_themselves_and_mistakes_name_the_request() {
+    let daemon = Daemon::start(BINARY).await;
+    let admin = Person::signed_in(&daemon, daemon.token()).await;
+    for path in ["/sign-in", "/first-push", "/runs", "/no-such-page", "/webhooks/nobody"] {
+        let answer = admin.get(path).await;
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().expect("a text").to_owned()).unwrap_or_default();
+        if answer.status() == 303 {
+            continue;
+        }
+        let policy = header("content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"),
+            "{path}: {policy}"
+        );
+        assert_eq!((header("x-content-type-options").as_str(), header("cache-control").as_str()), ("nosniff", "no-store"), "{path}");
+        let id = header("x-request-id");
+        if answer.status() == 404 {
+            let page = answer.text().await.expect("a text");
+            assert!(page.contains(&id), "{path}: {page}");
+        }
+    }
+    let outside = admin.send("/theme", &[("theme", "dark"), ("to", "//evil.example")]).await;
+    assert_eq!(outside.headers()[LOCATION], "/", "nobody is sent to another site");
+}

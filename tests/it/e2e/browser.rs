@@ -1,0 +1,201 @@
+//! A browser of one's own: chromedriver on a free port, one headless chromium, both gone at the end.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hookwright_testkit::Daemon;
+use serde_json::{Value, json};
+use thirtyfour::prelude::*;
+use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities};
+
+/// How long a page may take to show what a test waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The accessibility checks; its licence and checksum stand beside it.
+const AXE: &str = include_str!("../../fixtures/vendor/axe.js");
+
+/// A browser at a daemon's pages.
+pub(super) struct Browser {
+    driver: WebDriver,
+    address: String,
+    process: Child,
+}
+
+/// What is special about a browser.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Script {
+    On,
+    Off,
+}
+
+impl Browser {
+    /// A browser in which nobody is signed in.
+    pub(super) async fn start(daemon: &Daemon, script: Script) -> Self {
+        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut process = spawned.expect("chromedriver starts; Debian has it in chromium-driver, and tests/run installs it");
+        let lines = BufReader::new(process.stdout.take().expect("a piped output")).lines();
+        let port = lines.map_while(Result::ok).find_map(|line| {
+            let port = line.split_once("successfully on port ")?.1.trim_end_matches('.').parse::<u16>();
+            port.ok()
+        });
+        let port = port.expect("chromedriver says its port");
+        let mut capabilities = ChromeCapabilities::new();
+        for argument in ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"] {
+            capabilities.add_arg(argument).expect("an argument");
+        }
+        if script == Script::Off {
+            let preferences = json!({ "profile.managed_default_content_settings.javascript": 2 });
+            capabilities.add_experimental_option("prefs", preferences).expect("preferences");
+        }
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.expect("chromium starts");
+        let browser = Self { driver, address: daemon.address().to_owned(), process };
+        browser.resize(1440, 900).await;
+        browser
+    }
+
+    /// Signs in by the link that the daemon prints, or without script by the form.
+    pub(super) async fn sign_in(&self, token: &str, script: Script) {
+        match script {
+            Script::On => self.open(&format!("/sign-in#{token}")).await,
+            Script::Off => {
+                self.open("/sign-in").await;
+                self.fill("input[name=token]", token).await;
+                self.press("#sign-in button").await;
+            }
+        }
+        self.until("somebody to be signed in", "details.menu").await;
+    }
+
+    pub(super) async fn open(&self, path: &str) {
+        self.driver.goto(format!("{}{path}", self.address)).await.expect("the page opens");
+    }
+
+    pub(super) async fn path(&self) -> String {
+        let url = self.driver.current_url().await.expect("an address");
+        url.path().to_owned()
+    }
+
+    /// Waits for an element, and returns its text.
+    pub(super) async fn until(&self, what: &str, selector: &str) -> String {
+        self.until_text(what, selector, "").await
+    }
+
+    /// Waits until an element has this in its text, and returns the text.
+    pub(super) async fn until_text(&self, what: &str, selector: &str, needle: &str) -> String {
+        let start = Instant::now();
+        loop {
+            for element in self.driver.find_all(By::Css(selector)).await.unwrap_or_default() {
+                // An element may be exchanged while it is looked at.
+                let text = element.text().await.unwrap_or_default();
+                if text.contains(needle) {
+                    return text;
+                }
+            }
+            if start.elapsed() > PATIENCE {
+                let page = self.driver.source().await.unwrap_or_default();
+                panic!("waited in vain for {what} (`{needle}` in {selector}) at {}:\n{page}", self.path().await);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until no element is there.
+    pub(super) async fn until_gone(&self, what: &str, selector: &str) {
+        let start = Instant::now();
+        while !self.driver.find_all(By::Css(selector)).await.unwrap_or_default().is_empty() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what} is gone");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(super) async fn count(&self, selector: &str) -> usize {
+        self.driver.find_all(By::Css(selector)).await.expect("a selector").len()
+    }
+
+    pub(super) async fn text(&self) -> String {
+        self.driver.find(By::Tag("body")).await.expect("a body").text().await.expect("a text")
+    }
+
+    pub(super) async fn fill(&self, selector: &str, text: &str) {
+        let field = self.driver.find(By::Css(selector)).await.expect("a field");
+        field.send_keys(text).await.expect("keys are taken");
+    }
+
+    /// Presses what a live update may just be exchanging.
+    pub(super) async fn press(&self, selector: &str) {
+        let start = Instant::now();
+        loop {
+            let pressed = match self.driver.find(By::Css(selector)).await {
+                Ok(element) => element.click().await,
+                Err(error) => Err(error),
+            };
+            match pressed {
+                Ok(()) => return,
+                Err(error) => assert!(start.elapsed() < PATIENCE, "cannot press {selector}: {error}"),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    pub(super) async fn address_of(&self, selector: &str) -> String {
+        let element = self.driver.find(By::Css(selector)).await.expect("a link");
+        element.attr("href").await.expect("an attribute").expect("an address")
+    }
+
+    pub(super) async fn run(&self, script: &str) -> Value {
+        self.driver.execute(script, Vec::new()).await.expect("the script runs").json().clone()
+    }
+
+    pub(super) async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.command("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    async fn command(&self, name: &str, parameters: Value) -> Value {
+        self.driver.cdp().send_raw(name, parameters).await.expect("chromium takes the command")
+    }
+
+    /// What the accessibility checks object to, one line each.
+    pub(super) async fn violations(&self) -> Vec<String> {
+        self.run(AXE).await;
+        let check = "const done = arguments[arguments.length - 1];
+            axe.run(document, { resultTypes: ['violations'] }).then((result) => done(result.violations.flatMap((one) =>
+                one.nodes.map((node) => `${one.id}: ${node.target} ${node.failureSummary.replace(/\\s+/g, ' ')}`))));";
+        let found = self.driver.execute_async(check, Vec::new()).await.expect("axe runs").json().clone();
+        serde_json::from_value(found).expect("a list of texts")
+    }
+
+    /// Keeps a picture of the whole page.
+    pub(super) async fn picture(&self, name: &str) {
+        let folder = pictures();
+        let shot = self.command("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true })).await;
+        let data = shot["data"].as_str().expect("a picture");
+        let bytes = data_encoding(data);
+        std::fs::write(folder.join(format!("{name}.png")), bytes).expect("a writable folder");
+    }
+}
+
+/// Where pictures are kept.
+fn pictures() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), PathBuf::from);
+    let folder = target.join("screenshots");
+    std::fs::create_dir_all(&folder).expect("a writable target folder");
+    folder
+}
+
+fn data_encoding(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // Ending the driver ends its browser; waiting for it keeps no zombie.
+        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,107 @@
+//! What people do: the first push, watching it arrive, deciding, going back.
+
+use std::path::Path;
+
+use hookwright_testkit::{Daemon, WorkingCopy};
+use serde_json::json;
+
+use super::BINARY;
+use super::browser::{Browser, Script};
+
+fn example() -> WorkingCopy {
+    WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"))
+}
+
+#[tokio::test]
+async fn a_first_push_is_watched_approved_and_rolled_back_through_the_pages() {
+    let daemon = Daemon::start(BINARY).await;
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.sign_in(daemon.token(), Script::On).await;
+    assert_eq!(browser.path().await, "/first-push", "an empty daemon shows the first steps");
+    browser.until_text("the push command with the right address", "pre", &format!("{}/git/hello.git", daemon.address())).await;
+    assert_eq!(browser.run("return location.hash").await, json!(""), "the token does not stay in the address");
+
+    let copy = example();
+    copy.push(&daemon, "hello-python");
+    daemon.run_ended("hello-python", 1).await;
+    browser.open("/").await;
+    browser.until_text("the row", ".board-name", "hello-python").await;
+    // From here on nothing is loaded again by hand: the board follows by itself.
+    browser.run("window.untouched = true").await;
+    browser.until_text("what is live", "td[data-column=development] .cell-state", "live").await;
+    browser.until_text("what waits", "td[data-column=production] .waits", "Waits for you").await;
+    assert_eq!(browser.run("return window.untouched").await, json!(true));
+
+    browser.press("td[data-column=production] .waits").await;
+    browser.until_text("the gate", "#gates", "approvals").await;
+    browser.fill("textarea[name=reason]", "looks right").await;
+    browser.press("button[value=approve]").await;
+    browser.until_text("the word about it", ".said", "approval is recorded").await;
+    browser.until_text("the decision", "#decisions", "looks right").await;
+    browser.until_text("the end", "#promotion .facts .state", "succeeded").await;
+    daemon.answers("hello-python", "production", "Hello from Python in production").await;
+
+    copy.edit("server.py", "Hello from Python", "Good evening from Python").commit("Greet later");
+    copy.push(&daemon, "hello-python");
+    daemon.run_ended("hello-python", 2).await;
+    let release = daemon.waits_for_approval("hello-python", "production").await;
+    daemon.post("/api/v1/webhooks/hello-python/environments/production/approve", json!({ "release": release })).await;
+    daemon.answers("hello-python", "production", "Good evening").await;
+
+    browser.open("/webhooks/hello-python/environments/production").await;
+    browser.press("#deployments a.button").await;
+    browser.until_text("the preview", ".changes", "commit").await;
+    browser.press("form.buttons button.primary").await;
+    browser.until_text("the word about it", ".said", "held").await;
+    daemon.answers("hello-python", "production", "Hello from Python in production").await;
+    browser.open("/webhooks/hello-python").await;
+    browser.until_text("the hold", ".flow", "held by admin").await;
+}
+
+#[tokio::test]
+async fn without_any_script_what_waits_is_read_and_approved() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = example();
+    copy.push(&daemon, "hello-python");
+    daemon.run_ended("hello-python", 1).await;
+    daemon.waits_for_approval("hello-python", "production").await;
+    let browser = Browser::start(&daemon, Script::Off).await;
+    browser.sign_in(daemon.token(), Script::Off).await;
+    browser.press("td[data-column=production] .waits").await;
+    browser.press("button[value=approve]").await;
+    browser.until_text("the word about it", ".said", "approval is recorded").await;
+    daemon.answers("hello-python", "production", "Hello from Python in production").await;
+
+    let run = daemon.get("/api/v1/runs?webhook=hello-python").await["items"][0]["id"].as_str().expect("a run").to_owned();
+    browser.open(&format!("/runs/{run}")).await;
+    browser.until("the graph", "svg .stage").await;
+    browser.press("svg a.stage").await;
+    browser.until("the log", "#log").await;
+}
+
+#[tokio::test]
+async fn a_log_is_followed_while_it_is_written_and_searched() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = example();
+    let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
+    let stage = "pipeline:\n  stages:\n    talk:\n      needs: [checkout]\n      run: |\n        printf '\\033[31mred\\033[0m\\n'\n        seq 1 3000\n        while [ ! -e /tmp/never ] && [ $((i += 1)) -lt 20 ]; do echo tick $i; sleep 0.2; done\n        echo needle at the end\n";
+    copy.write("webhook.yaml", &format!("{spec}{stage}")).commit("Talk");
+    copy.push(&daemon, "hello-python");
+    let run = daemon
+        .until("the run", async |daemon: &Daemon| {
+            daemon.get("/api/v1/runs?webhook=hello-python").await["items"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.sign_in(daemon.token(), Script::On).await;
+    browser.open(&format!("/runs/{run}/stages/talk")).await;
+    browser.until_text("the end of the log, without loading again", "#log li:last-child", "needle at the end").await;
+    assert_eq!(browser.run("return document.querySelector('.a-f1').textContent").await, json!("red"));
+    assert_eq!(browser.run("return document.querySelectorAll('#log li').length").await, json!(3021));
+
+    browser.open(&format!("/runs/{run}/stages/talk?find=needle")).await;
+    browser.until_text("what was found", "#log li", "needle at the end").await;
+    assert_eq!(browser.count("#log li").await, 1);
+    browser.open(&format!("/runs/{run}/stages/talk#L2500")).await;
+    browser.until_text("the line that the address names", "#log li.marked", "2499").await;
+}

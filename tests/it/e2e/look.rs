@@ -1,0 +1,139 @@
+//! How every page looks: with hostile text in it, in both themes, wide and on a phone, checked for accessibility, and kept as pictures.
+
+use std::path::Path;
+
+use hookwright_testkit::{Daemon, WorkingCopy};
+use serde_json::{Value, json};
+
+use super::BINARY;
+use super::browser::{Browser, Script};
+
+/// Markup, a turned direction of writing, and a sequence of terminals.
+const HOSTILE: &str = "<img src=x onerror=\"document.title='owned'\"> \u{202e}gnp.exe \u{1b}[31mred";
+
+fn hostile_webhook() -> WorkingCopy {
+    let copy = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
+    let spec = "version: 1
+name: shop-orders
+title: Takes orders <b>from shops</b>
+owners: ['@acme/platform']
+handler:
+  command: [python3, server.py]
+  health: { readiness: /readyz }
+config:
+  PRICE_LIST: { type: string, default: 'https://example.com/prices', description: Where prices are read. }
+  PAYMENT_KEY: { type: string, secret: true, description: Opens the payment service. }
+environments:
+  development: {}
+  staging: {}
+  production:
+    approvals: { count: 2 }
+pipeline:
+  stages:
+    lint: { needs: [checkout], run: 'printf \"\\033[32mok\\033[0m lint\\n\"' }
+    unit-tests: { needs: [checkout], run: 'for i in $(seq 1 40); do echo \"test $i \\033[2mpassed\\033[0m\"; done; printf \"\\033[1;31m<script>alert(1)</script>\\033[0m\\n\"' }
+    contract: { needs: [lint, unit-tests], run: 'sleep 1' }
+";
+    copy.write("webhook.yaml", spec).commit(HOSTILE);
+    copy
+}
+
+async fn first(daemon: &Daemon, path: &str) -> Value {
+    daemon.get(path).await["items"][0].clone()
+}
+
+fn id(value: &Value) -> &str {
+    value["id"].as_str().expect("an id")
+}
+
+#[tokio::test]
+async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_strangers_wrote() {
+    let daemon = Daemon::start(BINARY).await;
+    let shop = hostile_webhook();
+    shop.push(&daemon, "shop-orders");
+    let run = daemon.run_ended("shop-orders", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run}");
+    for environment in ["development", "staging"] {
+        if daemon.call("shop-orders", environment, "/").await.0 != 200 {
+            daemon
+                .request(
+                    reqwest::Method::POST,
+                    &format!("/api/v1/webhooks/shop-orders/environments/{environment}/approve"),
+                    Some(json!({})),
+                )
+                .await;
+        }
+        daemon.answers("shop-orders", environment, "Hello").await;
+    }
+    daemon.waits_for_approval("shop-orders", "production").await;
+    shop.edit("server.py", "Hello from Python", "Order taken by Python").commit("Say what was ordered");
+    shop.push(&daemon, "shop-orders");
+    daemon.run_ended("shop-orders", 2).await;
+    shop.edit("webhook.yaml", "sleep 1", "echo broken; exit 3").commit("Break the contract");
+    shop.push(&daemon, "shop-orders");
+    let failed = daemon.run_ended("shop-orders", 3).await;
+    assert_eq!(failed["status"], "failed", "{failed}");
+    let hello = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
+    hello.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello").await;
+    daemon.waits_for_approval("hello-python", "production").await;
+
+    let waiting = first(&daemon, "/api/v1/promotions?webhook=shop-orders&environment=production&open=true").await;
+    let releases = daemon.get("/api/v1/releases?webhook=shop-orders").await["items"].clone();
+    let (newest, oldest) = (id(&releases[0]), id(&releases[1]));
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.open("/sign-in").await;
+    inspect(&browser, "sign-in").await;
+    browser.sign_in(daemon.token(), Script::On).await;
+    browser.open("/webhooks/shop-orders/environments/development").await;
+    let deployment = browser.address_of("#deployments a.row-link").await;
+    let pages = [
+        ("board", "/".to_owned()),
+        ("board-filtered", "/?text=nothing-like-this".to_owned()),
+        ("first-push", "/first-push".to_owned()),
+        ("runs", "/runs".to_owned()),
+        ("run", format!("/runs/{}", id(&run))),
+        ("run-failed", format!("/runs/{}", id(&failed))),
+        ("stage", format!("/runs/{}/stages/unit-tests", id(&run))),
+        ("stage-failed", format!("/runs/{}/stages/contract", id(&failed))),
+        ("webhook", "/webhooks/shop-orders".to_owned()),
+        ("compare", format!("/webhooks/shop-orders/compare?before={oldest}&after={newest}")),
+        ("environment", "/webhooks/shop-orders/environments/development".to_owned()),
+        ("promotion", format!("/promotions/{}", id(&waiting))),
+        ("rollback", format!("/webhooks/shop-orders/environments/development/rollback?release={oldest}")),
+        ("deployment", deployment),
+        ("repositories", "/settings/repositories".to_owned()),
+        ("tokens", "/settings/tokens".to_owned()),
+        ("audit", "/settings/audit".to_owned()),
+        ("daemon", "/settings/daemon".to_owned()),
+        ("missing", "/webhooks/nobody-knows".to_owned()),
+    ];
+    let mut found = Vec::new();
+    for (name, path) in &pages {
+        browser.open(path).await;
+        found.extend(inspect(&browser, name).await);
+        let title = browser.run("return document.title").await;
+        assert!(!title.to_string().contains("owned"), "{name} ran what a stranger wrote");
+        assert_eq!(browser.count("img, main script").await, 0, "{name} holds a stranger's markup");
+    }
+    assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
+}
+
+/// Looks at the page that is open in every way, and returns what is wrong.
+async fn inspect(browser: &Browser, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for theme in ["light", "dark"] {
+        browser.run(&format!("document.documentElement.dataset.theme = '{theme}'")).await;
+        for (width, height) in [(1440, 900), (360, 740)] {
+            browser.resize(width, height).await;
+            browser.picture(&format!("{name}-{theme}-{width}")).await;
+            let wide = browser.run("return document.documentElement.scrollWidth").await.as_u64().unwrap_or_default();
+            if wide > u64::from(width) {
+                found.push(format!("{name} is {wide} wide on a screen of {width}"));
+            }
+            found.extend(browser.violations().await.into_iter().map(|one| format!("{name} {theme} {width}: {one}")));
+        }
+    }
+    browser.resize(1440, 900).await;
+    found
+}

@@ -1,0 +1,8 @@
+//! The status page in a real browser: Debian's chromium, driven by its chromedriver.
+
+mod access;
+mod browser;
+mod journey;
+mod look;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");

@@ -505,3 +505,20 @@ async fn an_address_stays_the_same_over_deployments_and_a_missing_secret_keeps_e
     let refused = async |_: &Daemon| (GitHub::issue("one", 1).send(&address).await == 503).then_some(());
     shop.daemon.until("events to be refused", refused).await;
 }
+
+#[tokio::test]
+async fn a_trigger_without_its_secret_keeps_a_promotion_waiting_although_the_setting_is_optional() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::new();
+    let optional = spec(ISSUES, "").replace(", required: true", "");
+    copy.write("webhook.yaml", &optional).write("server.py", &format!("FOLDER = '/nowhere'\n{HANDLER}")).commit("Begin");
+    copy.push(&daemon, "shop");
+    let waits = async |daemon: &Daemon| {
+        let promotions = daemon.get("/api/v1/promotions?webhook=shop").await;
+        promotions["items"][0]["verdicts"].to_string().contains("secret set shop development SIGNING").then_some(())
+    };
+    daemon.until("the promotion to say what is missing", waits).await;
+    let path = "/api/v1/webhooks/shop/environments/development/secrets/SIGNING";
+    assert_eq!(daemon.request(Method::PUT, path, Some(json!({ "value": SECRET }))).await.0, 204);
+    daemon.answers("shop", "development", "here").await;
+}

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookwright_core::{ConfigName, EnvironmentName};
-use hookwright_spec::Spec;
+use hookwright_core::{ConfigName, EnvironmentName, TriggerName};
+use hookwright_spec::{Spec, Verify};
 
 /// The settings that are no secrets, as the handler gets them.
 pub(crate) fn resolve(spec: &Spec, environment: &EnvironmentName) -> BTreeMap<ConfigName, String> {
@@ -27,10 +27,16 @@ pub(crate) struct Missing {
     pub(crate) secret: bool,
 }
 
-/// Every required setting that has no value; `secrets` are the names that are set.
+/// Every required setting that has no value; `secrets` are the names that are set. The secret of a trigger that fires there is required, whatever the
+/// setting says: without it no event could be verified.
 pub(crate) fn missing(spec: &Spec, environment: &EnvironmentName, secrets: &BTreeSet<ConfigName>) -> Vec<Missing> {
     let values = resolve(spec, environment);
-    let required = spec.config.iter().filter(|(_, entry)| entry.required);
+    let fires = |name: &TriggerName| spec.environment(environment).is_some_and(|environment| environment.triggers.contains(name));
+    let verifies = |name: &ConfigName| {
+        let mut triggers = spec.triggers.iter().filter(|(trigger, _)| fires(trigger));
+        triggers.any(|(_, trigger)| trigger.verify == Verify::Source && trigger.secret.as_ref() == Some(name))
+    };
+    let required = spec.config.iter().filter(|(name, entry)| entry.required || verifies(name));
     required
         .filter(|(name, entry)| if entry.secret { !secrets.contains(*name) } else { !values.contains_key(*name) })
         .map(|(name, entry)| Missing { name: name.clone(), secret: entry.secret })

@@ -1,6 +1,8 @@
 //! A browser of one's own: chromedriver on a free port, one headless chromium, both gone at the end.
 
 use std::io::{BufRead, BufReader};
+use std::mem::ManuallyDrop;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ const AXE: &str = include_str!("../../fixtures/vendor/axe.js");
 
 /// A browser at a daemon's pages.
 pub(super) struct Browser {
-    driver: WebDriver,
+    driver: ManuallyDrop<WebDriver>,
     address: String,
     process: Child,
 }
@@ -35,7 +37,7 @@ pub(super) enum Script {
 impl Browser {
     /// A browser in which nobody is signed in.
     pub(super) async fn start(daemon: &Daemon, script: Script) -> Self {
-        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn();
         let mut process = spawned.expect("chromedriver starts; Debian has it in chromium-driver, and tests/run installs it");
         let lines = BufReader::new(process.stdout.take().expect("a piped output")).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
@@ -52,6 +54,7 @@ impl Browser {
             capabilities.add_experimental_option("prefs", preferences).expect("preferences");
         }
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.expect("chromium starts");
+        let driver = ManuallyDrop::new(driver);
         let browser = Self { driver, address: daemon.address().to_owned(), process };
         browser.resize(1440, 900).await;
         browser
@@ -103,21 +106,8 @@ impl Browser {
         }
     }
 
-    /// Waits until no element is there.
-    pub(super) async fn until_gone(&self, what: &str, selector: &str) {
-        let start = Instant::now();
-        while !self.driver.find_all(By::Css(selector)).await.unwrap_or_default().is_empty() {
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what} is gone");
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
     pub(super) async fn count(&self, selector: &str) -> usize {
         self.driver.find_all(By::Css(selector)).await.expect("a selector").len()
-    }
-
-    pub(super) async fn text(&self) -> String {
-        self.driver.find(By::Tag("body")).await.expect("a body").text().await.expect("a text")
     }
 
     pub(super) async fn fill(&self, selector: &str, text: &str) {
@@ -194,8 +184,8 @@ fn data_encoding(text: &str) -> Vec<u8> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ending the driver ends its browser; waiting for it keeps no zombie.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        // The driver and its browser are one group. The session is not ended politely, which takes a runtime: it goes with them.
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.process.id())]).status();
         let _ = self.process.wait();
     }
 }

@@ -1,8 +1,8 @@
 //! A browser of one's own: chromedriver on a free port, one headless chromium, both gone at the end.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::mem::ManuallyDrop;
-use std::os::unix::process::CommandExt;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ const AXE: &str = include_str!("../../fixtures/vendor/axe.js");
 /// A browser at a daemon's pages.
 pub(super) struct Browser {
     driver: ManuallyDrop<WebDriver>,
+    port: u16,
     address: String,
     process: Child,
 }
@@ -37,7 +38,7 @@ pub(super) enum Script {
 impl Browser {
     /// A browser in which nobody is signed in.
     pub(super) async fn start(daemon: &Daemon, script: Script) -> Self {
-        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0).spawn();
+        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut process = spawned.expect("chromedriver starts; Debian has it in chromium-driver, and tests/run installs it");
         let lines = BufReader::new(process.stdout.take().expect("a piped output")).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
@@ -55,7 +56,7 @@ impl Browser {
         }
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities).await.expect("chromium starts");
         let driver = ManuallyDrop::new(driver);
-        let browser = Self { driver, address: daemon.address().to_owned(), process };
+        let browser = Self { driver, port, address: daemon.address().to_owned(), process };
         browser.resize(1440, 900).await;
         browser
     }
@@ -159,6 +160,15 @@ impl Browser {
         serde_json::from_value(found).expect("a list of texts")
     }
 
+    fn end_session(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let session = self.driver.session_id();
+        write!(stream, "DELETE /session/{session} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map(drop)
+    }
+
     /// Keeps a picture of the whole page.
     pub(super) async fn picture(&self, name: &str) {
         let folder = pictures();
@@ -184,8 +194,9 @@ fn data_encoding(text: &str) -> Vec<u8> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver and its browser are one group. The session is not ended politely, which takes a runtime: it goes with them.
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.process.id())]).status();
+        // The session's end is the browser's. Asked for by hand: the driver's own way takes a runtime, and there may be none here any more.
+        let _ = self.end_session();
+        let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }

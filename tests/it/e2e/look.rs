@@ -27,7 +27,7 @@ environments:
   development: {}
   staging: {}
   production:
-    approvals: { count: 2 }
+    gates: { approvals: { count: 2 } }
 pipeline:
   stages:
     lint: { needs: [checkout], run: 'printf \"\\033[32mok\\033[0m lint\\n\"' }

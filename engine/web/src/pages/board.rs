@@ -171,21 +171,25 @@ async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, 
     let facts = Facts::read(state).await?;
     let mut runs = state.store.board_runs().await?;
     let total = records.len();
-    let mut columns: Vec<EnvironmentName> = Vec::new();
+    // Environments stand in the order in which releases pass them: behind every one that some webhook passes before.
+    let mut columns: Vec<(usize, EnvironmentName)> = Vec::new();
     let mut drafts = Vec::new();
     for record in records {
         let spec: Option<Spec> = facts.specs.get(&record.name).and_then(|text| serde_json::from_str(text).ok());
         let mut cells = BTreeMap::new();
-        for environment in spec.iter().flat_map(|spec| &spec.environments) {
+        for (place, environment) in spec.iter().flat_map(|spec| spec.environments.iter().enumerate()) {
             if visitor.caller.sees_in(&record.name, &environment.name) {
                 cells.insert(environment.name.clone(), facts.cell(state, visitor, (&record.name, &environment.name)).await?);
-                if !columns.contains(&environment.name) {
-                    columns.push(environment.name.clone());
+                match columns.iter_mut().find(|(_, known)| *known == environment.name) {
+                    Some((rank, _)) => *rank = place.max(*rank),
+                    None => columns.push((place, environment.name.clone())),
                 }
             }
         }
         drafts.push((record, spec, cells));
     }
+    columns.sort_by_key(|(rank, _)| *rank);
+    let columns: Vec<EnvironmentName> = columns.into_iter().map(|(_, name)| name).collect();
     let (mut waiting, mut failing) = (0, 0);
     let mut rows = Vec::new();
     for (record, spec, mut cells) in drafts {

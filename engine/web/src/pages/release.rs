@@ -41,9 +41,12 @@ impl ReleaseShown {
     }
 }
 
+/// So many digits of a commit are what people and git say.
+const DIGITS: usize = 7;
+
 /// As many digits of a commit as people read.
 pub(crate) fn short(commit: &CommitSha) -> String {
-    commit.short().to_owned()
+    commit.as_str().chars().take(DIGITS).collect()
 }
 
 /// A line of what differs between two releases.

@@ -140,7 +140,14 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     };
     let over = run.status.is_end();
     let failed = over && !matches!(run.status, hookwright_core::status::RunStatus::Succeeded);
-    let left_out = plan.iter().flat_map(|plan| &plan.left_out);
+    // Those that stand in the list of stages as skipped say why there.
+    let listed = |stage: &str| rows.iter().any(|row| row.name == stage);
+    let left_out: Vec<LeftOut> = plan
+        .iter()
+        .flat_map(|plan| &plan.left_out)
+        .filter(|left| !listed(left.stage.as_str()))
+        .map(|left| LeftOut { stage: left.stage.to_string(), reason: visible(&left.reason) })
+        .collect();
     let page = RunPage {
         layout: Layout::new(&visitor, "runs", format!("{} #{}", run.webhook, run.number)),
         over,
@@ -148,7 +155,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         superseded_by: run.superseded_by.map(urls::run),
         retry_of,
         graph: plan.as_ref().filter(|plan| !plan.stages.is_empty()).map(|plan| draw(plan, &newest, run.id, now)),
-        left_out: left_out.map(|left| LeftOut { stage: left.stage.to_string(), reason: visible(&left.reason) }).collect(),
+        left_out,
         artifacts: artifacts.collect(),
         tests: sum(&rows),
         stages: rows,

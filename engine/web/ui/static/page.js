@@ -4,12 +4,15 @@
 
 // Signing in by a link: the token stands behind the `#`, which no server sees.
 const signIn = document.getElementById("sign-in");
-if (signIn && location.hash.length > 1) {
+function signInByLink() {
+  if (!signIn || location.hash.length < 2) return;
   const token = decodeURIComponent(location.hash.slice(1));
   history.replaceState(null, "", location.pathname + location.search);
   signIn.elements.token.value = token;
   signIn.submit();
 }
+signInByLink();
+addEventListener("hashchange", signInByLink);
 
 // Times in words.
 function words(seconds) {

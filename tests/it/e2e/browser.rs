@@ -38,14 +38,8 @@ pub(super) enum Script {
 impl Browser {
     /// A browser in which nobody is signed in.
     pub(super) async fn start(daemon: &Daemon, script: Script) -> Self {
-        let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut process = spawned.expect("chromedriver starts; Debian has it in chromium-driver, and tests/run installs it");
-        let lines = BufReader::new(process.stdout.take().expect("a piped output")).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let port = line.split_once("successfully on port ")?.1.trim_end_matches('.').parse::<u16>();
-            port.ok()
-        });
-        let port = port.expect("chromedriver says its port");
+        // The port that a driver chooses may be taken before it listens: then it ends, and another one is started.
+        let (process, port) = (0..8).find_map(|_| driver()).expect("chromedriver says its port");
         let mut capabilities = ChromeCapabilities::new();
         for argument in ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"] {
             capabilities.add_arg(argument).expect("an argument");
@@ -199,4 +193,18 @@ impl Drop for Browser {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A driver that listens, and where; `None` when it ended instead.
+fn driver() -> Option<(Child, u16)> {
+    let spawned = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut process = spawned.expect("chromedriver starts; Debian has it in chromium-driver, and tests/run installs it");
+    let lines = BufReader::new(process.stdout.take().expect("a piped output")).lines();
+    let said = |line: String| line.split_once("successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok();
+    let Some(port) = lines.map_while(Result::ok).find_map(said) else {
+        let _ = process.kill();
+        let _ = process.wait();
+        return None;
+    };
+    Some((process, port))
 }

@@ -150,6 +150,8 @@ async fn pages_keep_to_themselves_and_mistakes_name_the_request() {
             assert!(page.contains(&id), "{path}: {page}");
         }
     }
+    let packed = admin.client.get(format!("{}/first-push", admin.address)).header(COOKIE, &admin.cookie).header("accept-encoding", "gzip");
+    assert_eq!(packed.send().await.expect("an answer").headers()["content-encoding"], "gzip", "pages are small on the way");
     let outside = admin.send("/theme", &[("theme", "dark"), ("to", "//evil.example")]).await;
     assert_eq!(outside.headers()[LOCATION], "/", "nobody is sent to another site");
 }

@@ -1,5 +1,5 @@
 //! The status page, the JSON API at `/api/v1` with its OpenAPI document, `/metrics`, `/healthz` and `/readyz`. Handlers are glue: who calls,
-//! what is asked, one call, one view. Pages and API share [`caller`], the one place where rights are asked.
+//! what is asked, one call, one view. Pages and API share `caller`, the one place where rights are asked.
 
 mod asset;
 mod audit;

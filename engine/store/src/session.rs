@@ -16,8 +16,6 @@ const HOLDER: &str = "SELECT tokens.user_name AS user_name, tokens.teams AS team
     WHERE sessions.digest = $1 AND sessions.expires_at > $2 AND tokens.revoked_at IS NULL";
 const END: &str = "DELETE FROM sessions WHERE digest = $1";
 const END_OF_USER: &str = "DELETE FROM sessions WHERE token IN (SELECT id FROM tokens WHERE user_name = $1)";
-const COUNT_OF_USER: &str = "SELECT COUNT(*) AS sessions FROM sessions JOIN tokens ON tokens.id = sessions.token
-    WHERE tokens.user_name = $1 AND tokens.revoked_at IS NULL AND sessions.expires_at > $2";
 const FORGET: &str = "DELETE FROM sessions WHERE expires_at <= $1";
 
 /// A session that was just begun.
@@ -35,12 +33,6 @@ impl Store {
         let now = self.inner.clock.now();
         let Some(row) = self.fetch_optional(HOLDER, args![Digest::of(secret), now]).await? else { return Ok(None) };
         Ok(Some(Actor { user: row.text("user_name")?, teams: row.json("teams")?, grants: row.json("grants")? }))
-    }
-
-    /// How many sessions a user has.
-    pub async fn session_count(&self, user: &str) -> Result<u64> {
-        let now = self.inner.clock.now();
-        self.fetch_optional(COUNT_OF_USER, args![user, now]).await?.map_or(Ok(0), |row| row.number("sessions"))
     }
 }
 

@@ -4,6 +4,7 @@
 mod asset;
 mod audit;
 mod caller;
+mod compress;
 mod document;
 mod error;
 mod event;

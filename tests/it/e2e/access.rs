@@ -150,6 +150,37 @@ async fn pages_keep_to_themselves_and_mistakes_name_the_request() {
             assert!(page.contains(&id), "{path}: {page}");
         }
     }
+    let packed = admin.client.get(format!("{}/first-push", admin.address)).header(COOKIE, &admin.cookie).header("accept-encoding", "gzip");
+    assert_eq!(packed.send().await.expect("an answer").headers()["content-encoding"], "gzip", "pages are small on the way");
     let outside = admin.send("/theme", &[("theme", "dark"), ("to", "//evil.example")]).await;
     assert_eq!(outside.headers()[LOCATION], "/", "nobody is sent to another site");
+}
+
+#[tokio::test]
+async fn what_is_set_through_the_pages_is_done_and_written_down_without_secrets() {
+    let daemon = Daemon::start(BINARY).await;
+    let admin = Person::signed_in(&daemon, daemon.token()).await;
+    let csrf = admin.form_token().await;
+    let made = admin.send("/settings/tokens", &[("csrf", &csrf), ("user", "rosa"), ("role", "viewer"), ("webhook", "shop")]).await;
+    assert_eq!(made.status(), 200);
+    let page = made.text().await.expect("a text");
+    let (_, rest) = page.split_once("<code>hw_").expect("the token, this once");
+    let token = format!("hw_{}", rest.split('<').next().unwrap_or_default());
+    Person::signed_in(&daemon, &token).await;
+
+    assert_eq!(admin.send("/settings/repositories", &[("csrf", &csrf), ("name", "shop"), ("url", "")]).await.status(), 303);
+    assert_eq!(daemon.get("/api/v1/repositories").await["items"][0]["name"], "shop");
+
+    let secrets = "/webhooks/shop/environments/production/secrets";
+    let list = format!("/api/v1{secrets}");
+    assert_eq!(admin.send(secrets, &[("csrf", &csrf), ("name", "API_TOKEN"), ("value", "canary-31b7")]).await.status(), 303);
+    assert_eq!(daemon.get(&list).await["items"][0]["name"], "API_TOKEN");
+    assert_eq!(admin.send(&format!("{secrets}/remove"), &[("csrf", &csrf), ("name", "API_TOKEN")]).await.status(), 303);
+    assert_eq!(daemon.get(&list).await["items"], json!([]));
+
+    let all = admin.page("/settings/audit.csv").await;
+    assert!(all.contains("token.created") && all.contains("secret.removed") && all.contains("repository."), "{all}");
+    let some = admin.page("/settings/audit.csv?action=secret").await;
+    assert!(some.contains("secret.set") && !some.contains("token.created"), "{some}");
+    assert!(!all.contains("canary-31b7") && !daemon.log().contains("canary-31b7"), "a value is in no record");
 }

@@ -8,7 +8,6 @@ use hookwright_core::status::{DeploymentStatus, PromotionStatus};
 use hookwright_core::{
     Action, Deployment, EnvironmentName, Hold, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind, WebhookName,
 };
-use hookwright_spec::Spec;
 use hookwright_store::{PromotionFilter, ReleaseInfo, WebhookRecord};
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +145,21 @@ pub(super) struct Filter {
     _said: Option<String>,
 }
 
+/// What the board needs of a spec: reading all of every webhook's is most of what a large board would cost.
+#[derive(Deserialize)]
+struct Outline {
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    owners: Vec<String>,
+    environments: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    name: EnvironmentName,
+}
+
 /// Everything the board is made of, read at once.
 struct Facts {
     now: Timestamp,
@@ -175,7 +189,7 @@ async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, 
     let mut columns: Vec<(usize, EnvironmentName)> = Vec::new();
     let mut drafts = Vec::new();
     for record in records {
-        let spec: Option<Spec> = facts.specs.get(&record.name).and_then(|text| serde_json::from_str(text).ok());
+        let spec: Option<Outline> = facts.specs.get(&record.name).and_then(|text| serde_json::from_str(text).ok());
         let mut cells = BTreeMap::new();
         for (place, environment) in spec.iter().flat_map(|spec| spec.environments.iter().enumerate()) {
             if visitor.caller.sees_in(&record.name, &environment.name) {

@@ -30,6 +30,7 @@ use http::{HeaderName, HeaderValue, header};
 
 pub(crate) use layout::{Layout, said};
 
+use crate::compress::compress;
 use crate::urls::pattern;
 use crate::{WebState, asset};
 
@@ -72,6 +73,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .merge(settings::routes())
         .layer(axum::middleware::from_fn(protect))
         .route(pattern::ASSET, get(asset::serve))
+        .layer(axum::middleware::from_fn(compress))
 }
 
 /// Gives an answer the headers that hold for every page.

@@ -78,7 +78,7 @@ impl ProcessExecutor {
         Supervised::at(self.options.directory.join(id.to_string()))
     }
 
-    /// Wakes the scheduler when a job ends; once for each job, whether this daemon started it or found it.
+    /// Wakes the scheduler when a job ends that an earlier daemon started; once for each job.
     fn watch(&self, id: StageRunId) {
         if !self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
             return;
@@ -163,12 +163,15 @@ impl Executor for ProcessExecutor {
         }
         fs::create_dir_all(supervised.folder()).map_err(unusable)?;
         let order = self.order(job, supervised.folder())?;
-        if let Some(mut child) = supervised.start(&self.options.binary, order).await? {
+        if let Some(mut begun) = supervised.start(&self.options.binary, order).await? {
+            let (id, watched, notifier) = (job.id, Arc::clone(&self.watched), Arc::clone(&self.options.notifier));
+            watched.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             tokio::spawn(async move {
-                // Its end is seen by its lock; waiting only keeps no dead process around.
-                let _ = child.wait().await;
+                begun.over().await;
+                watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                notifier.wake(Topic::Scheduler);
+                begun.gone().await;
             });
-            self.watch(job.id);
         }
         Ok(())
     }

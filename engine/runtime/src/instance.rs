@@ -191,11 +191,9 @@ impl Instance {
         fs::create_dir_all(process.folder()).map_err(unusable)?;
         // Before the marker of the start: whoever adopts the process knows its port.
         fs::write(process.folder().join("port"), port.to_string()).map_err(unusable)?;
-        if let Some(mut child) = process.start(around.binary, order).await? {
-            tokio::spawn(async move {
-                // Its end is seen by its lock; waiting only keeps no dead process around.
-                let _ = child.wait().await;
-            });
+        if let Some(begun) = process.start(around.binary, order).await? {
+            // Its end is seen by its lock, as that of an adopted one.
+            tokio::spawn(begun.gone());
         }
         self.watch(around);
         self.prune();

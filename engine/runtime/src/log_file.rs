@@ -11,6 +11,8 @@ use hookwright_core::{LogChunk, LogCursor, LogLine, LogStream, Timestamp};
 
 /// At most about this much is handed out at a time.
 const CHUNK: u64 = 1024 * 1024;
+/// What the smallest file takes on a disk, in bytes.
+const BLOCK: u64 = 4096;
 
 fn guard(directory: &Path) -> io::Result<File> {
     let file = OpenOptions::new().create(true).append(true).open(directory.join("log.lock"))?;
@@ -130,9 +132,12 @@ pub(crate) fn tail(directory: &Path, lines: usize) -> Vec<String> {
     last.into()
 }
 
-/// Compresses the log; it is plain or packed at any moment, never both half.
+/// Compresses the log; it is plain or packed at any moment, never both half. A log that fits into one block of the disk stays as it is.
 pub(crate) fn compress(directory: &Path) -> io::Result<()> {
     let _guard = guard(directory)?;
+    if fs::metadata(directory.join("log"))?.len() <= BLOCK {
+        return Ok(());
+    }
     let aside = directory.join("log.gz.new");
     let pack = || -> io::Result<()> {
         let mut encoder = GzEncoder::new(File::create(&aside)?, Compression::fast());

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgrp, getpid};
 
 use crate::supervisor::Record;
@@ -131,8 +133,17 @@ fn kill_with_groups(pids: &[i32], all: &BTreeMap<i32, Stat>) {
     }
 }
 
-/// Kills everything below `root` until nothing is left or `patience` is over.
-pub(crate) fn kill_descendants(root: i32, patience: Duration) -> bool {
+/// Whether this process, to which orphans come, has no child: then nothing is below it either.
+fn is_childless() -> bool {
+    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) == Err(Errno::ECHILD)
+}
+
+/// Kills everything below this process, to which orphans come, until nothing is left or `patience` is over.
+pub(crate) fn kill_descendants(patience: Duration) -> bool {
+    if is_childless() {
+        return true;
+    }
+    let root = getpid().as_raw();
     let begun = Instant::now();
     loop {
         let all = all();

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hookwright_core::port::{JobEnd, JobState};
 use hookwright_core::{LogStream, PortError, Timestamp};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::executor::{lent, millis, unusable};
 use crate::supervisor::{Exit, Order, Outcome, Record};
@@ -59,7 +59,7 @@ impl Supervised {
     }
 
     /// Starts a supervisor and hands it the order; returns once it has its process on record. `None` when that has happened before.
-    pub(crate) async fn start(&self, binary: &Path, mut order: Order) -> Result<Option<Child>, PortError> {
+    pub(crate) async fn start(&self, binary: &Path, mut order: Order) -> Result<Option<Begun>, PortError> {
         fs::create_dir_all(&self.folder).map_err(unusable)?;
         let lock = self.open_lock().map_err(unusable)?;
         match lock.try_lock() {
@@ -84,7 +84,7 @@ impl Supervised {
         // The command holds the daemon's share of the lock; from here on the supervisor's is the only one.
         drop(command);
         match tokio::time::timeout(START, hand_over(&mut child, &order)).await {
-            Ok(Ok(())) => Ok(Some(child)),
+            Ok(Ok(words)) => Ok(Some(Begun { child, words })),
             failed => {
                 // Whatever it has begun ends with it; what is left is found by its mark.
                 let _ = child.start_kill();
@@ -126,10 +126,8 @@ impl Supervised {
 
     fn end(&self) -> io::Result<Option<JobEnd>> {
         match fs::read(self.folder.join("exit.json")) {
-            Ok(text) => {
-                let exit: Exit = serde_json::from_slice(&text)?;
-                Ok(Some(JobEnd { outcome: exit.outcome.into(), at: exit.at }))
-            }
+            // It appears whole; what a crash of the machine left of it says nothing, as if it were missing.
+            Ok(text) => Ok(serde_json::from_slice(&text).ok().map(|exit: Exit| JobEnd { outcome: exit.outcome.into(), at: exit.at })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -228,18 +226,38 @@ impl Supervised {
     }
 }
 
-/// Gives the order and waits for the word that all is on record.
-async fn hand_over(child: &mut Child, order: &[u8]) -> Result<(), PortError> {
+/// A supervisor that this daemon has started.
+pub(crate) struct Begun {
+    child: Child,
+    words: BufReader<ChildStdout>,
+}
+
+impl Begun {
+    /// Returns when the end of what it keeps is on the disk, or it is gone; it may tidy up for a while longer.
+    pub(crate) async fn over(&mut self) {
+        // Whatever is read or not, there is nothing more to hear.
+        let _ = self.words.read_line(&mut String::new()).await;
+    }
+
+    /// Returns when it is gone and keeps no place among the processes.
+    pub(crate) async fn gone(mut self) {
+        // How it ended stands in its folder.
+        let _ = self.child.wait().await;
+    }
+}
+
+/// Gives the order and waits for the word that all is on record; what the supervisor says next is said at the end.
+async fn hand_over(child: &mut Child, order: &[u8]) -> Result<BufReader<ChildStdout>, PortError> {
     let cannot = |error: io::Error| PortError::errored("the supervisor ended before it began").because(error);
     if let Some(mut input) = child.stdin.take() {
         input.write_all(order).await.map_err(cannot)?;
     }
     let mut word = String::new();
-    if let Some(output) = child.stdout.take() {
-        BufReader::new(output).read_line(&mut word).await.map_err(cannot)?;
-    }
+    let output = child.stdout.take().ok_or_else(|| PortError::errored("the supervisor was started without pipes"))?;
+    let mut words = BufReader::with_capacity(256, output);
+    words.read_line(&mut word).await.map_err(cannot)?;
     match word.trim() {
-        "ready" => Ok(()),
+        "ready" => Ok(words),
         "" => Err(PortError::errored("the supervisor ended before it began")),
         why => Err(PortError::errored(format!("the supervisor cannot work: {why}"))),
     }

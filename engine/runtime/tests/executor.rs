@@ -263,3 +263,15 @@ async fn a_sandbox_has_no_way_out_and_shows_nothing_of_the_daemon() {
     assert_eq!(rig.run(&job).await.outcome, JobOutcome::Exited(0), "{}", rig.log(&job).await);
     assert_eq!(rig.log(&job).await, format!("in {} at /home/hookwright\n", job.workspace.display()));
 }
+
+#[tokio::test]
+async fn an_exit_that_a_crash_of_the_machine_left_blank_is_a_lost_job_and_not_an_error_for_ever() {
+    let rig = Rig::new();
+    let job = rig.job("true");
+    rig.run(&job).await;
+    std::fs::write(rig.kept(&job).join("exit.json"), " ".repeat(1024)).expect("a written file");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Lost);
+    let (later, _) = rig.another(rig::supervisor());
+    let state = later.poll(&job.id).await.expect("a state");
+    assert!(matches!(state, JobState::Ended(end) if end.outcome == JobOutcome::Lost), "{state:?}");
+}

@@ -8,11 +8,12 @@ use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use hookwright_core::PortError;
 use hookwright_core::port::{Selection, TreeEntry, TreeEntryKind};
-use hookwright_core::{CommitSha, PortError};
 
 use crate::command::{DEADLINE, Git, Group, late};
 use crate::tree;
+use crate::warm::WarmTree;
 
 /// Larger files are refused: they do not belong into a webhook's repository.
 const FILE_LIMIT: u64 = 256 << 20;
@@ -24,11 +25,11 @@ const TOTAL_LIMIT: u64 = 4 << 30;
 const LINK_LIMIT: u64 = 4096;
 
 /// The leaves of `entries` that a selection takes, each with its path below the selected folder.
-pub(crate) fn select(entries: Vec<TreeEntry>, selection: &Selection) -> Result<Vec<(PathBuf, TreeEntry)>, PortError> {
+pub(crate) fn select(entries: &[TreeEntry], selection: &Selection) -> Result<Vec<(PathBuf, TreeEntry)>, PortError> {
     let globs = selection.globs.as_deref().map(glob_set).transpose()?;
     let folder = selection.folder.as_ref().map(|folder| format!("{folder}/"));
     Ok(entries
-        .into_iter()
+        .iter()
         .filter_map(|entry| {
             let path = entry.path.as_str();
             let below = folder.as_deref().map_or(Some(path), |folder| path.strip_prefix(folder))?;
@@ -60,16 +61,22 @@ impl Drop for Leash {
     }
 }
 
-/// Writes the selected leaves below `into`.
-pub(crate) async fn write(repository: &Path, commit: &CommitSha, selection: &Selection, into: &Path) -> Result<(), PortError> {
-    let entries = tree::list(repository, commit).await?;
-    let blobs = Blobs::open(repository)?;
-    let leash = Leash(Arc::clone(&blobs.group));
-    let (selection, into) = (selection.clone(), into.to_owned());
-    let work = tokio::task::spawn_blocking(move || lay_out(blobs, &select(entries, &selection)?, &into));
+/// Writes the selected leaves below `into`, and leaves what it read of them with the tree.
+pub(crate) async fn write(repository: &Path, tree: &Arc<WarmTree>, selection: &Selection, into: &Path) -> Result<(), PortError> {
+    let (all, selection) = (Arc::clone(tree), selection.clone());
+    let stopped = |error| PortError::errored("the checkout stopped").because(error);
+    let leaves = tokio::task::spawn_blocking(move || select(&all.entries, &selection)).await.map_err(stopped)??;
+    let mut blobs = Blobs { tree: Arc::clone(tree), git: None };
+    let mut leash = None;
+    if !tree.holds(leaves.iter().map(|(_, leaf)| leaf)) {
+        let git = BatchGit::open(repository)?;
+        leash = Some(Leash(Arc::clone(&git.group)));
+        blobs.git = Some(git);
+    }
+    let into = into.to_owned();
+    let work = tokio::task::spawn_blocking(move || lay_out(blobs, &leaves, &into));
     let result = match tokio::time::timeout(DEADLINE, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(PortError::errored("the checkout stopped").because(error)),
+        Ok(result) => result.map_err(stopped)?,
         Err(_) => Err(late("write the files", DEADLINE)),
     };
     drop(leash);
@@ -155,15 +162,54 @@ fn write_leaf(blobs: &mut Blobs, path: &Path, entry: &TreeEntry, into: &Path) ->
     blobs.copy(entry, &mut file, failed)
 }
 
-/// One `git cat-file --batch-command` for many blobs.
+/// The contents of leaves: those that were just read, and git for the others.
 struct Blobs {
+    tree: Arc<WarmTree>,
+    /// Missing when everything is known.
+    git: Option<BatchGit>,
+}
+
+impl Blobs {
+    /// How large the content of a leaf is, in bytes.
+    fn size(&mut self, entry: &TreeEntry) -> Result<u64, PortError> {
+        match self.tree.content(entry) {
+            Some(content) => Ok(content.len() as u64),
+            None => self.git()?.ask("info", entry),
+        }
+    }
+
+    /// Copies the content of a leaf; `failed` says what cannot be written.
+    fn copy(&mut self, entry: &TreeEntry, into: &mut dyn Write, failed: impl Fn(std::io::Error) -> PortError) -> Result<(), PortError> {
+        if let Some(content) = self.tree.content(entry) {
+            return into.write_all(&content).map_err(failed);
+        }
+        let tree = Arc::clone(&self.tree);
+        let git = self.git()?;
+        let size = git.ask("contents", entry)?;
+        if !tree.takes(size) {
+            return git.stream(size, into, failed);
+        }
+        let mut content = Vec::new();
+        git.stream(size, &mut content, &failed)?;
+        into.write_all(&content).map_err(failed)?;
+        tree.keep(entry, content);
+        Ok(())
+    }
+
+    fn git(&mut self) -> Result<&mut BatchGit, PortError> {
+        self.git.as_mut().ok_or_else(|| PortError::errored("a file that was just read is gone"))
+    }
+}
+
+/// One `git cat-file --batch-command` for many blobs.
+struct BatchGit {
     child: Child,
     group: Arc<Group>,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Blobs {
+impl BatchGit {
     fn open(repository: &Path) -> Result<Self, PortError> {
         let (mut child, group) = Git::at(repository).args(["cat-file", "--batch-command"]).start_blocking("read files")?;
         match (child.stdin.take(), child.stdout.take()) {
@@ -172,14 +218,9 @@ impl Blobs {
         }
     }
 
-    /// How large the content of a leaf is, in bytes.
-    fn size(&mut self, entry: &TreeEntry) -> Result<u64, PortError> {
-        self.ask("info", entry)
-    }
-
-    /// Copies the content of a leaf; `failed` says what cannot be written.
-    fn copy(&mut self, entry: &TreeEntry, into: &mut dyn Write, failed: impl Fn(std::io::Error) -> PortError) -> Result<(), PortError> {
-        let mut left = self.ask("contents", entry)?;
+    /// Copies an answer of so many bytes.
+    fn stream(&mut self, size: u64, into: &mut dyn Write, failed: impl Fn(std::io::Error) -> PortError) -> Result<(), PortError> {
+        let mut left = size;
         while left > 0 {
             let part = self.answers.fill_buf().map_err(broken)?;
             if part.is_empty() {
@@ -213,7 +254,7 @@ fn broken(error: std::io::Error) -> PortError {
     PortError::errored("git stopped answering while files were read").because(error)
 }
 
-impl Drop for Blobs {
+impl Drop for BatchGit {
     fn drop(&mut self) {
         self.group.kill();
         self.group.is_over();

@@ -3,10 +3,10 @@
 
 use std::ffi::OsStr;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hookwright_core::{Blame, PortError, SecretValue};
@@ -33,6 +33,18 @@ const WORDS: usize = 400;
 /// As much of git's own words as is read, in bytes.
 const WORDS_READ: u64 = 64 << 10;
 
+/// Where git is: looked up once, and started without the detour over `fork` that a search in `PATH` with another environment takes, which
+/// copies the page tables of the whole daemon.
+fn program() -> &'static Path {
+    static GIT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+        let found = std::env::split_paths(&path).map(|folder| folder.join("git")).find(|file| file.is_file());
+        // A git that is installed while the daemon runs is found by its name.
+        found.unwrap_or_else(|| PathBuf::from("git"))
+    });
+    &GIT
+}
+
 /// Git in a repository, with a cleared environment.
 pub(crate) struct Git {
     command: Command,
@@ -48,7 +60,7 @@ pub(crate) struct Git {
 impl Git {
     /// Git on a repository of ours. What it cannot do is ours too, until `remote` says otherwise.
     pub(crate) fn at(repository: &Path) -> Self {
-        let mut command = Command::new("git");
+        let mut command = Command::new(program());
         let mut ours = std::ffi::OsString::from("safe.directory=");
         ours.push(repository.canonicalize().unwrap_or_else(|_| repository.to_owned()));
         command

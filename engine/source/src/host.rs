@@ -98,6 +98,7 @@ impl GitSource {
 
     /// Removes a folder: it is gone at once, or stays whole.
     pub(crate) async fn discard(&self, folder: &Path) -> std::io::Result<()> {
+        self.warm.forget(folder);
         let aside = tempfile::TempDir::new_in(&self.scratch)?;
         match tokio::fs::rename(folder, aside.path().join("removed")).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -12,6 +12,7 @@ mod refs;
 mod remote;
 mod service;
 mod tree;
+mod warm;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,8 @@ pub struct GitSource {
     locks: Mutex<HashMap<PathBuf, Arc<RwLock<()>>>>,
     /// What was seen of a repository's refs when they were last listed, and the listing.
     known: Mutex<HashMap<RepositoryId, (Digest, Tips)>>,
+    /// Trees that were just read.
+    warm: warm::Warm,
 }
 
 impl GitSource {
@@ -82,6 +85,7 @@ impl GitSource {
             longest: options.longest,
             locks: Mutex::default(),
             known: Mutex::default(),
+            warm: warm::Warm::default(),
         })
     }
 

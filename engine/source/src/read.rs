@@ -7,6 +7,7 @@ use hookwright_core::port::{Location, Revisions, Selection, Tip, Tips, TreeEntry
 use hookwright_core::{Blame, CommitInfo, CommitSha, PortError, RepoPath, Timestamp};
 
 use crate::command::Git;
+use crate::warm::WarmTree;
 use crate::{GitSource, checkout, tree};
 
 /// Longest commit title that is kept, in characters.
@@ -45,7 +46,11 @@ impl Revisions for GitSource {
     }
 
     async fn tree(&self, repository: &Location, commit: &CommitSha) -> Result<Vec<TreeEntry>, PortError> {
-        tree::list(&self.folder(repository), commit).await
+        let folder = self.folder(repository);
+        match self.warm.find(&folder, commit) {
+            Some(tree) => Ok(tree.entries.to_vec()),
+            None => tree::list(&folder, commit).await,
+        }
     }
 
     async fn read(&self, repository: &Location, commit: &CommitSha, path: &RepoPath, limit: u64) -> Result<Option<Vec<u8>>, PortError> {
@@ -81,7 +86,16 @@ impl Revisions for GitSource {
     }
 
     async fn checkout(&self, repository: &Location, commit: &CommitSha, selection: &Selection, into: &Path) -> Result<(), PortError> {
-        checkout::write(&self.folder(repository), commit, selection, into).await
+        let folder = self.folder(repository);
+        let tree = match self.warm.find(&folder, commit) {
+            Some(tree) => tree,
+            None => {
+                let tree = WarmTree::new(tree::list(&folder, commit).await?);
+                self.warm.remember(&folder, commit, &tree);
+                tree
+            }
+        };
+        checkout::write(&folder, &tree, selection, into).await
     }
 
     async fn forget(&self, repository: &Location) -> Result<(), PortError> {

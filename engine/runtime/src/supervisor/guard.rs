@@ -79,6 +79,7 @@ pub(super) fn watch_disk(order: &Order, events: mpsc::Sender<Event>) {
         return;
     }
     thread::spawn(move || {
+        thread::sleep(DISK_PAUSE / 4);
         loop {
             let begun = Instant::now();
             let passed = look_at_disk(&folders, limit);

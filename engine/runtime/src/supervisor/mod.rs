@@ -96,6 +96,7 @@ fn supervise(directory: &Path) -> io::Result<()> {
     let outcome = run(&order, directory, control, &record, (&log, &masks));
     log.close();
     let written = exit.fill(&serde_json::to_vec(&Exit { outcome, at: now() })?, EXIT);
+    // The daemon that started this process hears the end by it; to one that found it the lock tells it.
     announce("ready");
     if let Ok(home) = directory.join("home").canonicalize() {
         // What is left is removed with the folder.
@@ -117,7 +118,7 @@ fn holds_lock(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells the daemon, which hears the first word only.
+/// Tells the daemon: that all is on record, or why it is not; and then that the end is.
 fn announce(word: &str) {
     // A daemon that died meanwhile does not concern the job.
     let _ = writeln!(io::stdout(), "{}", word.replace('\n', " "));
@@ -150,14 +151,14 @@ fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, mask
     };
     if let Err(error) = serde_json::to_vec(&written).map_err(io::Error::other).and_then(|text| record.fill(&text, RECORD)) {
         // Without a record nobody could end it after a crash, so it does not run at all.
-        process::kill_descendants(own, BURIAL);
+        process::kill_descendants(BURIAL);
         return not_started(&format!("cannot write down what runs ({error}); check the disk of the data folder"));
     }
     let pumps = pumps(&mut child, log, masks);
     announce("ready");
     let outcome = watch::watch(order, pid, control, log);
     // Whatever the job left behind ends with it.
-    if !process::kill_descendants(own, BURIAL) {
+    if !process::kill_descendants(BURIAL) {
         log.note("some processes of the job could not be ended");
     }
     while pumps.recv_timeout(LAST_OUTPUT).is_ok() {}

@@ -1,4 +1,7 @@
 //! A small file whose room on the disk is taken before the job starts, so that a disk that the job fills cannot keep it from being written.
+//!
+//! Nothing here waits for the disk: a crash of the machine ends the processes that these files are about, and what they say counts once the
+//! daemon has it in its database.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -21,8 +24,8 @@ impl Slot {
     pub(super) fn reserve(directory: &Path, name: &str) -> io::Result<Self> {
         let slot = Self { aside: directory.join(format!("{name}.new")), target: directory.join(name) };
         let mut file = File::create(&slot.aside)?;
+        // The kernel sets the room aside when it takes the bytes, long before it writes them.
         file.write_all(&[b' '; ROOM])?;
-        file.sync_all()?;
         Ok(slot)
     }
 
@@ -41,7 +44,6 @@ impl Slot {
     fn try_fill(&self, json: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).open(&self.aside)?;
         file.write_all(json)?;
-        file.sync_all()?;
         fs::rename(&self.aside, &self.target)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hookwright_core::port::{Location, Revisions, Selection};
+use hookwright_core::port::{GitHost, Location, Revisions, Selection};
 use hookwright_core::{Blame, CommitSha, PortError, RepoPath};
 
 use crate::{Place, Repo, location};
@@ -175,4 +175,37 @@ fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("a status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+#[tokio::test]
+async fn the_stages_of_one_run_read_their_tree_once() {
+    let place = Place::new();
+    let (repo, at) = hostile(&place);
+    let inner = repo.tree(&[("100755", b"run.sh", &repo.blob(b"echo run\n")), ("120000", b"link", &repo.blob(b"run.sh"))]);
+    let commit =
+        repo.commit_tree(&repo.tree(&[("100644", b"webhook.yaml", &repo.blob(b"version: 1\n")), ("40000", b"src", &inner)]), "Once");
+    let into = |name: &str| place.folder.path().join(name);
+    let source = &place.source;
+    let sha: CommitSha = commit.parse().expect("a commit");
+    let write = async |selection: Selection, name: &str| {
+        std::fs::create_dir_all(into(name)).expect("a folder");
+        source.checkout(&at, &sha, &selection, &into(name)).await
+    };
+    write(Selection::default(), "first").await.expect("a checkout");
+    // Whoever asks git now is told nothing.
+    std::fs::rename(place.hosted("shop").join("objects"), into("objects")).expect("a moved folder");
+    write(Selection::default(), "second").await.expect("the same, from memory");
+    let part = Selection { folder: Some(RepoPath::new("src").expect("a path")), globs: None };
+    write(part, "third").await.expect("a part of it");
+    assert_eq!(std::fs::read_to_string(into("second").join("webhook.yaml")).expect("a file"), "version: 1\n");
+    assert_eq!(std::fs::read_to_string(into("third").join("link")).expect("through the link"), "echo run\n");
+    std::process::Command::new("test")
+        .arg("-x")
+        .arg(into("third").join("run.sh"))
+        .status()
+        .map(|status| assert!(status.success()))
+        .expect("`test`");
+    // A repository that was removed is not served from memory.
+    source.remove(&at.name).await.expect("removed");
+    write(Selection::default(), "fourth").await.expect_err("gone");
 }

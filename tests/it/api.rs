@@ -413,6 +413,10 @@ async fn every_failure_is_a_problem_that_names_its_request() {
     let answer = ask(&daemon, None, "GET", "/api/v1/runs", None).await;
     assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"hookwright\"", "no browser is asked for a password");
     check_problem(answer, "no token", 401, "Bearer").await;
+    for (address, status, words) in [("/git/shop.git/info/refs?service=git-upload-pack", 401, "password"), ("/hooks/nobody", 404, "")] {
+        let method = if status == 401 { "GET" } else { "POST" };
+        check_problem(ask(&daemon, None, method, address, None).await, address, status, words).await;
+    }
     let allow = ask(&daemon, admin, "PATCH", "/api/v1/runs", None).await.headers()["allow"].clone();
     assert!(allow.to_str().is_ok_and(|allow| allow.contains("GET") && allow.contains("POST")), "{allow:?}");
 }

@@ -181,7 +181,7 @@ pub(crate) enum Command {
     /// Daemon tokens: create, list, revoke.
     #[command(subcommand)]
     Token(Token),
-    /// Print a schema: of webhook.yaml, or of the API.
+    /// Print a schema: of webhook.yaml, of a preset, of the settings, or of the API.
     Schema {
         /// Of what.
         #[arg(default_value = "webhook")]
@@ -204,6 +204,10 @@ pub(crate) enum Command {
 pub(crate) enum SchemaKind {
     /// The JSON Schema of `webhook.yaml`.
     Webhook,
+    /// The JSON Schema of a preset.
+    Preset,
+    /// The JSON Schema of `hookwright.yaml`.
+    Settings,
     /// The OpenAPI document of the daemon's API.
     Openapi,
 }

@@ -41,14 +41,21 @@ pub(crate) struct Client {
     http: reqwest::Client,
 }
 
+/// Whether an address is of this machine: no other is sent a token that was not meant for it.
+fn is_here(server: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(server) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn http() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(PATIENCE).read_timeout(SILENCE).build()
 }
 
 impl Client {
-    /// The token is that of `HOOKWRIGHT_TOKEN`, else the admin's of `./.hookwright` when it is readable.
+    /// The token is that of `HOOKWRIGHT_TOKEN`, else the admin's of `./.hookwright` when it is readable and the daemon is on this machine.
     pub(crate) fn new(server: &str) -> Result<Self> {
-        let written = || std::fs::read_to_string(".hookwright/admin-token").ok();
+        let written = || is_here(server).then(|| std::fs::read_to_string(".hookwright/admin-token").ok()).flatten();
         let token = std::env::var("HOOKWRIGHT_TOKEN").ok().or_else(written).map(|token| token.trim().to_owned());
         let http = http()?;
         Ok(Self { server: server.trim_end_matches('/').to_owned(), token: token.filter(|token| !token.is_empty()), http })
@@ -123,4 +130,21 @@ async fn refusal(response: Response) -> anyhow::Error {
     let body: Value = response.json().await.unwrap_or_default();
     let detail = body["detail"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
     Refused::Answered { status, detail }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_here;
+
+    #[test]
+    fn the_admin_token_of_this_folder_is_offered_to_this_machine_only() {
+        for server in ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:8080/", "http://127.9.9.9"] {
+            assert!(is_here(server), "{server}");
+        }
+        for server in
+            ["https://hooks.example.com", "http://10.0.0.1:8080", "http://localhost.example.com", "http://127.0.0.1@evil.example", "x"]
+        {
+            assert!(!is_here(server), "{server}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod authenticate;
 mod delivery;
 mod git;
 mod headers;
+mod identify;
 mod inbox;
 mod problem;
 mod proxy;
@@ -101,7 +102,7 @@ impl Gateway {
 
     /// `/hooks/…`
     pub fn inbox_router(&self) -> Router {
-        inbox::routes(InboxState {
+        let routes = inbox::routes(InboxState {
             table: self.table.clone(),
             store: self.options.store.clone(),
             inbox: self.options.inbox.clone(),
@@ -109,7 +110,8 @@ impl Gateway {
             clock: self.options.clock.clone(),
             body_limit: self.options.event_limit,
             reading: inbox::reading(),
-        })
+        });
+        identify::identified(routes, self.options.ids.clone())
     }
 
     /// The same gateway, counting what it answers.
@@ -126,7 +128,8 @@ impl Gateway {
 
     /// `/git/…`
     pub fn git_router(&self, host: Arc<dyn GitHost>, pushed: Arc<dyn PushSink>) -> Router {
-        git::routes(git::GitState { host, pushed, store: self.options.store.clone(), registering: Arc::default() })
+        let routes = git::routes(git::GitState { host, pushed, store: self.options.store.clone(), registering: Arc::default() });
+        identify::identified(routes, self.options.ids.clone())
     }
 
     /// `/v2/…`

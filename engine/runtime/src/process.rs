@@ -238,7 +238,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 pub(crate) fn listening(record: &Record) -> Option<Vec<u16>> {
     let mut seen = false;
     let mut sockets = BTreeSet::new();
-    for pid in descendants(record.supervisor) {
+    for pid in tree(record.supervisor, None) {
         let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         seen = true;
         let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned));

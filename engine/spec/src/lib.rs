@@ -25,5 +25,5 @@ pub use parse::{EVENT_SOURCES, parse};
 pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
 pub use planner::plan;
 pub use problem::{Problem, Problems};
-pub use schema::schema;
+pub use schema::{preset_schema, schema};
 pub use timetable::Timetable;

@@ -49,6 +49,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Schema { kind } => {
             output::json(&match kind {
                 SchemaKind::Webhook => hookwright_spec::schema(),
+                SchemaKind::Preset => hookwright_spec::preset_schema(),
+                SchemaKind::Settings => crate::configuration::schema()?,
                 SchemaKind::Openapi => hookwright_web::openapi(),
             });
             Ok(ExitCode::SUCCESS)

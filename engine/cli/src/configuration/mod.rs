@@ -1,6 +1,8 @@
 //! The daemon's settings: embedded defaults, then `hookwright.yaml`, then `HOOKWRIGHT_*`, then arguments; the later wins.
 //! The defaults file is the documentation and the list of what exists: an unknown key is refused with the nearest one.
 
+mod schema;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+pub(crate) use schema::schema;
 
 /// The commented defaults.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.yaml");

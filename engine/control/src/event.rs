@@ -1,5 +1,7 @@
 //! What people may ask of events: deliver one again, or many, and try a trigger with an example. Rights are checked here.
 
+use std::time::Duration;
+
 use hookwright_core::port::SampleEvent;
 use hookwright_core::status::DeliveryStatus;
 use hookwright_core::{
@@ -11,6 +13,9 @@ use crate::{Control, Error, Result};
 
 /// Deliveries that one request may repeat.
 const MOST: u64 = 100_000;
+
+/// How often pages are told at most that events came or were delivered.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// Read at a time.
 const PORTION: u32 = 500;
@@ -91,7 +96,7 @@ impl Control {
             return Err(ended());
         }
         self.deps().deliverer.wake(delivery.subscription);
-        Ok(())
+        self.audit(actor, &delivery.place, ("delivery.canceled", &format!("{id} of {}", delivery.event))).await
     }
 
     /// An example event of a trigger, signed as its source does it; whoever asked sends it.
@@ -104,16 +109,51 @@ impl Control {
         place: &TriggerPlace,
         (kind, sets): (Option<&str>, &[(String, String)]),
     ) -> Result<SampleEvent> {
-        must(actor, (&place.webhook, &place.environment), "send events")?;
-        let subscription = self.subscription_of(place).await?;
-        let sample = self.deps().deliverer.sample(subscription.id, kind, sets, self.deps().clock.now()).await;
-        let sample = sample.map_err(|error| match error.blame {
-            Blame::Failed => Error::Invalid(error.message),
-            Blame::Errored => error.into(),
-        })?;
+        let sample = self.sample(actor, place, (kind, sets)).await?;
         let detail = format!("{} for `{}`", kind.unwrap_or("an example"), place.trigger);
         self.audit(actor, place, ("event.sample", &detail)).await?;
         Ok(sample)
+    }
+
+    /// Sends an example event of a trigger to its own address, where it is verified, stored and delivered as if its source had sent it. `None` when
+    /// it was taken but the answer does not name it, as a handler's own answer (`mode: sync`) does not.
+    ///
+    /// # Errors
+    /// As for [`event_sample`](Self::event_sample), and `Conflict` when the address refused it.
+    pub async fn event_send(
+        &self,
+        actor: &Actor,
+        place: &TriggerPlace,
+        (kind, sets): (Option<&str>, &[(String, String)]),
+    ) -> Result<Option<EventId>> {
+        let sample = self.sample(actor, place, (kind, sets)).await?;
+        let answer = self.deps().deliverer.take(sample).await;
+        let detail = format!("{} for `{}`, answered {}", kind.unwrap_or("an example"), place.trigger, answer.status);
+        self.audit(actor, place, ("event.sent", &detail)).await?;
+        let said: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        if !(200..300).contains(&answer.status) {
+            let why = said["detail"].as_str().unwrap_or(&answer.body);
+            return Err(Error::Conflict(format!("the trigger's address refused the event with {}: {why}", answer.status)));
+        }
+        let Some(id) = said["events"][0].as_str().and_then(|id| id.parse::<EventId>().ok()) else { return Ok(None) };
+        // A handler's own answer may say anything.
+        let stored = self.deps().store.event_fetch(id).await?;
+        Ok(stored.filter(|event| event.place == *place).map(|event| event.id))
+    }
+
+    async fn sample(&self, actor: &Actor, place: &TriggerPlace, (kind, sets): (Option<&str>, &[(String, String)])) -> Result<SampleEvent> {
+        must(actor, (&place.webhook, &place.environment), "send events")?;
+        let subscription = self.subscription_of(place).await?;
+        let sample = self.deps().deliverer.sample(subscription.id, kind, sets, self.deps().clock.now()).await;
+        sample.map_err(|error| match error.blame {
+            Blame::Failed => Error::Invalid(error.message),
+            Blame::Errored => error.into(),
+        })
+    }
+
+    /// The types of events that there are examples of; none when nothing is deployed.
+    pub fn event_kinds(&self, subscription: SubscriptionId) -> Vec<String> {
+        self.deps().deliverer.kinds(subscription)
     }
 
     /// What a person does at the source so that it sends events to `address`.
@@ -178,6 +218,22 @@ fn must(actor: &Actor, (webhook, environment): (&hookwright_core::WebhookName, &
         return Ok(());
     }
     Err(Error::Forbidden(format!("{} may not {what} of `{webhook}` in `{environment}`", actor.user)))
+}
+
+/// Tells whoever watches everything when events were stored or delivered, at most once a second.
+pub(crate) async fn tell_watchers(deps: crate::Deps, tasks: crate::Tasks) {
+    let mut written = deps.inbox.written();
+    loop {
+        tokio::select! {
+            changed = written.changed() => if changed.is_err() { return },
+            () = tasks.stopping().cancelled() => return,
+        }
+        deps.wakes.beat();
+        tokio::select! {
+            () = tokio::time::sleep(NEWS) => {}
+            () = tasks.stopping().cancelled() => return,
+        }
+    }
 }
 
 /// Removes events that were received long ago, with their deliveries.

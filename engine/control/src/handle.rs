@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use crate::intake::{self, Looks};
-use crate::{Deps, Result, RunChanged, Tasks, promotion, reconcile, retention, scheduler, subscription};
+use crate::{Deps, Result, RunChanged, Tasks, event, promotion, reconcile, retention, scheduler, subscription};
 
 /// The engine. Cloning it clones the handle; the loops end with [`shutdown`](Self::shutdown).
 #[derive(Clone)]
@@ -34,6 +34,7 @@ impl Control {
         tasks.spawn("promotion", promotion::run(deps.clone(), tasks.clone()));
         tasks.spawn("reconcile", reconcile::run(deps.clone(), tasks.clone()));
         tasks.spawn("subscriptions", subscription::run(deps.clone(), tasks.clone()));
+        tasks.spawn("event-news", event::tell_watchers(deps.clone(), tasks.clone()));
         Ok(Self { inner: Arc::new(Inner { deps, tasks, looks }) })
     }
 

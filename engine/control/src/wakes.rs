@@ -68,7 +68,8 @@ impl Wakes {
         self.inner.pulse.subscribe()
     }
 
-    fn beat(&self) {
+    /// Tells whoever watches everything that something may have changed.
+    pub(crate) fn beat(&self) {
         self.inner.pulse.send_modify(|count| *count = count.wrapping_add(1));
     }
 

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, Meter, PushSink, SampleEvent};
+use axum::body::Body;
+use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Meter, PushSink, SampleEvent};
 use hookwright_core::{Clock, IdSource, PortError, SubscriptionId, Timestamp};
 use hookwright_store::{Inbox, Store};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,9 @@ use inbox::InboxState;
 use proxy::Proxy;
 use schedule::Schedules;
 use table::Table;
+
+/// What is read of an answer to an event that was taken in by hand, in bytes.
+const ANSWER: usize = 64 << 10;
 
 /// How a gateway behaves.
 pub struct GatewayOptions {
@@ -102,7 +106,11 @@ impl Gateway {
 
     /// `/hooks/…`
     pub fn inbox_router(&self) -> Router {
-        let routes = inbox::routes(InboxState {
+        identify::identified(inbox::routes(self.inbox_state()), self.options.ids.clone())
+    }
+
+    fn inbox_state(&self) -> InboxState {
+        InboxState {
             table: self.table.clone(),
             store: self.options.store.clone(),
             inbox: self.options.inbox.clone(),
@@ -110,8 +118,7 @@ impl Gateway {
             clock: self.options.clock.clone(),
             body_limit: self.options.event_limit,
             reading: inbox::reading(),
-        });
-        identify::identified(routes, self.options.ids.clone())
+        }
     }
 
     /// The same gateway, counting what it answers.
@@ -149,6 +156,25 @@ impl Deliverer for Gateway {
         let hook = self.table.hook(route.trigger.address.as_ref()?.as_str())?;
         let steps = hook.definition.as_ref()?.manual.as_ref()?;
         Some(steps.replace("{address}", address).replace("{secret}", "the trigger's secret, as it is set here"))
+    }
+
+    fn kinds(&self, subscription: SubscriptionId) -> Vec<String> {
+        let hook = self.table.trigger(subscription).and_then(|route| self.table.hook(route.trigger.address.as_ref()?.as_str()));
+        let definition = hook.and_then(|hook| hook.definition.clone());
+        definition.map(|definition| definition.kinds().map(str::to_owned).collect()).unwrap_or_default()
+    }
+
+    async fn take(&self, event: SampleEvent) -> InboxAnswer {
+        let SampleEvent { path, headers, body } = event;
+        let address = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let request = headers.iter().fold(http::Request::post(path.as_str()), |request, (name, value)| request.header(name, value));
+        let request = match request.body(Body::from(body)) {
+            Ok(request) => request,
+            Err(error) => return InboxAnswer { status: 400, body: format!("the event cannot be sent: {error}") },
+        };
+        let (parts, body) = self.inbox_state().receive(&address, request).await.into_parts();
+        let body = axum::body::to_bytes(body, ANSWER).await.unwrap_or_default();
+        InboxAnswer { status: parts.status.as_u16(), body: String::from_utf8_lossy(&body).into_owned() }
     }
 
     async fn sample(

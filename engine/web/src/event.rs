@@ -130,7 +130,16 @@ struct Header {
 }
 
 fn headers(list: Vec<(String, String)>) -> Vec<Header> {
-    list.into_iter().map(|(name, value)| Header { name, value }).collect()
+    list.into_iter().map(|(name, value)| Header { value: shown_value(&name, value), name }).collect()
+}
+
+/// Headers whose values open something, wherever they come from. The trigger's own secret is not stored to begin with.
+const CREDENTIALS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+
+/// The value of a header as anybody is shown it.
+pub(crate) fn shown_value(name: &str, value: String) -> String {
+    let opens = CREDENTIALS.iter().any(|credential| name.eq_ignore_ascii_case(credential));
+    if opens { "[hidden]".to_owned() } else { value }
 }
 
 /// One try to give an event to a handler.
@@ -202,7 +211,7 @@ async fn event_list(State(state): State<WebState>, caller: Caller, Query(query):
     if let Some(webhook) = &query.webhook {
         caller.must_for(Action::Read, Some(webhook))?;
     }
-    let field = query.payload.as_deref().map(PayloadField::read).transpose()?;
+    let sought = Sought { field: query.payload.as_deref().map(PayloadField::read).transpose()?, text: String::new() };
     let filter = DeliveryFilter {
         webhook: query.webhook,
         environment: query.environment,
@@ -212,33 +221,62 @@ async fn event_list(State(state): State<WebState>, caller: Caller, Query(query):
         since: query.since,
         until: query.until,
     };
-    let mut page = Filling::new(query.cursor, query.limit, true);
+    let page = find_page(&state, &caller, (&filter, &sought), Filling::new(query.cursor, query.limit, true)).await?;
+    Ok(Json(page.page(DeliveryView::from)))
+}
+
+/// Fills a page with the deliveries that the caller sees, newest first.
+pub(crate) async fn find_page(
+    state: &WebState,
+    caller: &Caller,
+    (filter, sought): (&DeliveryFilter, &Sought),
+    mut page: Filling<Delivery, u64>,
+) -> Result<Filling<Delivery, u64>> {
     while let Some((before, many)) = page.more() {
-        let rows = state.store.delivery_list(&filter, before, many).await?;
+        let rows = state.store.delivery_list(filter, before, many).await?;
         let mut kept = std::collections::HashSet::new();
-        if let Some(field) = &field {
+        if !sought.is_anything() {
             for delivery in rows.iter().filter(|delivery| caller.sees_in(&delivery.place.webhook, &delivery.place.environment)) {
-                if state.store.event_fetch(delivery.event).await?.is_some_and(|event| field.is_in(&event)) {
+                if state.store.event_fetch(delivery.event).await?.is_some_and(|event| sought.is_in(&event)) {
                     kept.insert(delivery.id);
                 }
             }
         }
         let sees = |delivery: &Delivery| {
-            caller.sees_in(&delivery.place.webhook, &delivery.place.environment) && (field.is_none() || kept.contains(&delivery.id))
+            caller.sees_in(&delivery.place.webhook, &delivery.place.environment) && (sought.is_anything() || kept.contains(&delivery.id))
         };
         page.add(rows, |delivery| delivery.sequence, sees);
     }
-    Ok(Json(page.page(DeliveryView::from)))
+    Ok(page)
+}
+
+/// What an event is to have in its body.
+#[derive(Default)]
+pub(crate) struct Sought {
+    pub(crate) field: Option<PayloadField>,
+    /// Anywhere in the body, whatever the case; empty is anything.
+    pub(crate) text: String,
+}
+
+impl Sought {
+    pub(crate) fn is_anything(&self) -> bool {
+        self.field.is_none() && self.text.is_empty()
+    }
+
+    fn is_in(&self, event: &Event) -> bool {
+        let has_text = || String::from_utf8_lossy(&event.body).to_lowercase().contains(&self.text.to_lowercase());
+        self.field.as_ref().is_none_or(|field| field.is_in(event)) && (self.text.is_empty() || has_text())
+    }
 }
 
 /// A field of a payload and the text that it is to have.
-struct PayloadField {
+pub(crate) struct PayloadField {
     path: Vec<String>,
     text: String,
 }
 
 impl PayloadField {
-    fn read(text: &str) -> Result<Self> {
+    pub(crate) fn read(text: &str) -> Result<Self> {
         let (path, text) = text.split_once('=').ok_or_else(|| Problem::bad_request("write the payload's field as `issue.number=7`"))?;
         Ok(Self { path: path.split('.').map(str::to_owned).collect(), text: text.to_owned() })
     }
@@ -289,7 +327,8 @@ async fn event_show(State(state): State<WebState>, caller: Caller, Path(id): Pat
     }))
 }
 
-async fn find(state: &WebState, caller: &Caller, id: EventId) -> Result<Event> {
+/// An event that the caller sees.
+pub(crate) async fn find(state: &WebState, caller: &Caller, id: EventId) -> Result<Event> {
     let event = state.store.event_fetch(id).await?.filter(|event| caller.sees_in(&event.place.webhook, &event.place.environment));
     event.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no event {id}")))
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 use tracing::error;
@@ -28,6 +28,8 @@ templates! {
     "pages/compare.html",
     "pages/deployment.html",
     "pages/environment.html",
+    "pages/event.html",
+    "pages/event_list.html",
     "pages/failure.html",
     "pages/first_push.html",
     "pages/promotion.html",
@@ -36,6 +38,7 @@ templates! {
     "pages/run_list.html",
     "pages/sign_in.html",
     "pages/stage.html",
+    "pages/trigger_list.html",
     "pages/webhook.html",
     "pages/settings/audit.html",
     "pages/settings/daemon.html",
@@ -49,11 +52,38 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     let whitespace = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().expect("the usual delimiters");
     environment.set_syntax(whitespace);
+    environment.add_filter("prose", prose);
     for (name, text) in TEMPLATES {
         environment.add_template(name, text).expect("templates are parsed by the tests");
     }
     environment
 });
+
+/// A sentence of ours: what stands between backticks is code. Everything in it is escaped, because names of strangers stand in our sentences.
+fn prose(text: &str) -> Value {
+    let mut html = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some((before, code, after)) = rest.split_once('`').and_then(|(before, rest)| {
+        let (code, after) = rest.split_once('`')?;
+        Some((before, code, after))
+    }) {
+        html.push_str(&escape(before));
+        if code.is_empty() {
+            html.push_str("``");
+        } else {
+            html.push_str("<code>");
+            html.push_str(&escape(code));
+            html.push_str("</code>");
+        }
+        rest = after;
+    }
+    html.push_str(&escape(rest));
+    Value::from_safe_string(html)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#x27;")
+}
 
 /// What a template is rendered with.
 pub(crate) trait View: Serialize {
@@ -95,6 +125,14 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_between_backticks_is_code_and_markup_stays_text() {
+        let html = |text: &str| prose(text).to_string();
+        assert_eq!(html("`PAYMENT_KEY` is not set"), "<code>PAYMENT_KEY</code> is not set");
+        assert_eq!(html("a `<b>x</b>` & ` open"), "a <code>&lt;b&gt;x&lt;/b&gt;</code> &amp; ` open");
+        assert_eq!(html("none `` here"), "none `` here");
+    }
+
+    #[test]
     fn every_template_renders_its_sample_and_escapes_it() {
         let mut seen = vec!["layout.html", "parts.html"];
         check::<pages::lines::LinesView>(&mut seen);
@@ -102,6 +140,8 @@ mod tests {
         check::<pages::compare::ComparePage>(&mut seen);
         check::<pages::deployment::DeploymentPage>(&mut seen);
         check::<pages::environment::EnvironmentPage>(&mut seen);
+        check::<pages::event::EventPage>(&mut seen);
+        check::<pages::event_list::EventListPage>(&mut seen);
         check::<pages::failure::FailurePage>(&mut seen);
         check::<pages::first_push::FirstPushPage>(&mut seen);
         check::<pages::promotion::PromotionPage>(&mut seen);
@@ -110,6 +150,7 @@ mod tests {
         check::<pages::run_list::RunListPage>(&mut seen);
         check::<pages::sign_in::SignInPage>(&mut seen);
         check::<pages::stage::StagePage>(&mut seen);
+        check::<pages::trigger_list::TriggerListPage>(&mut seen);
         check::<pages::webhook::WebhookPage>(&mut seen);
         check::<pages::settings::audit::AuditPage>(&mut seen);
         check::<pages::settings::daemon::DaemonPage>(&mut seen);

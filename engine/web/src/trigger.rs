@@ -28,35 +28,35 @@ struct TriggerQuery {
 /// A trigger in an environment.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Trigger)]
-struct TriggerView {
+pub(crate) struct TriggerView {
     #[schema(value_type = String)]
-    id: SubscriptionId,
+    pub(crate) id: SubscriptionId,
     #[schema(value_type = String)]
-    webhook: WebhookName,
+    pub(crate) webhook: WebhookName,
     #[schema(value_type = String)]
-    environment: EnvironmentName,
+    pub(crate) environment: EnvironmentName,
     #[schema(value_type = String)]
-    name: TriggerName,
+    pub(crate) name: TriggerName,
     /// The event source.
-    source: String,
+    pub(crate) source: String,
     /// The path at which events are received; only for developers, because it is half of what a sender needs.
-    address: Option<String>,
+    pub(crate) address: Option<String>,
     /// The whole address, where the daemon knows under which one the outside reaches it (`public_url`).
-    url: Option<String>,
+    pub(crate) url: Option<String>,
     /// What is to be done at the source, as long as that is up to a person; only for developers.
-    steps: Option<String>,
+    pub(crate) steps: Option<String>,
     #[schema(value_type = words::SubscriptionState)]
-    status: SubscriptionStatus,
+    pub(crate) status: SubscriptionStatus,
     /// Why, and what to do, as a sentence.
-    status_reason: Option<String>,
+    pub(crate) status_reason: Option<String>,
     /// When the last event came, in milliseconds since 1970.
     #[schema(value_type = Option<i64>)]
-    last_event_at: Option<Timestamp>,
+    pub(crate) last_event_at: Option<Timestamp>,
     /// When it ends at the source unless it is renewed.
     #[schema(value_type = Option<i64>)]
-    expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     /// Deliveries that wait to be made.
-    waiting: u64,
+    pub(crate) waiting: u64,
 }
 
 /// A list that has one page.
@@ -86,7 +86,8 @@ async fn trigger_list(State(state): State<WebState>, caller: Caller, Query(query
     Ok(Json(Triggers { items }))
 }
 
-fn view(state: &WebState, caller: &Caller, (subscription, waiting): (Subscription, u64)) -> TriggerView {
+/// What a caller is shown of a trigger: address and steps are for developers.
+pub(crate) fn view(state: &WebState, caller: &Caller, (subscription, waiting): (Subscription, u64)) -> TriggerView {
     let Subscription { id, place, source, address, status, status_reason, last_event_at, expires_at, .. } = subscription;
     let TriggerPlace { webhook, environment, trigger: name } = place;
     let develops = caller.actor.may(Action::Develop, Some(&webhook), Some(&environment));

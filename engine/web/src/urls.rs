@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use hookwright_core::{DeploymentId, EnvironmentName, PromotionId, ReleaseId, RunId, StageName, WebhookName};
+use hookwright_core::{
+    DeliveryId, DeploymentId, EnvironmentName, EventId, PromotionId, ReleaseId, RunId, StageName, TriggerPlace, WebhookName,
+};
 
 /// The patterns of the routes, named as the functions below that fill them.
 pub(crate) mod pattern {
@@ -24,6 +26,14 @@ pub(crate) mod pattern {
     pub(crate) const WEBHOOK: &str = "/webhooks/{webhook}";
     pub(crate) const WEBHOOK_RUN: &str = "/webhooks/{webhook}/run";
     pub(crate) const COMPARE: &str = "/webhooks/{webhook}/compare";
+    pub(crate) const TRIGGERS: &str = "/webhooks/{webhook}/triggers";
+    pub(crate) const TRIGGER_SEND: &str = "/webhooks/{webhook}/environments/{environment}/triggers/{trigger}/send";
+    pub(crate) const EVENTS: &str = "/webhooks/{webhook}/events";
+    pub(crate) const EVENTS_REPLAY: &str = "/webhooks/{webhook}/events/replay";
+    pub(crate) const EVENT: &str = "/events/{event}";
+    pub(crate) const EVENT_BODY: &str = "/events/{event}/body";
+    pub(crate) const EVENT_REPLAY: &str = "/events/{event}/replay";
+    pub(crate) const DELIVERY_CANCEL: &str = "/deliveries/{delivery}/cancel";
     pub(crate) const ENVIRONMENT: &str = "/webhooks/{webhook}/environments/{environment}";
     pub(crate) const PROMOTE: &str = "/webhooks/{webhook}/environments/{environment}/promote";
     pub(crate) const ROLLBACK: &str = "/webhooks/{webhook}/environments/{environment}/rollback";
@@ -85,6 +95,42 @@ pub(crate) fn webhook_run(name: &WebhookName) -> String {
 
 pub(crate) fn compare(name: &WebhookName) -> String {
     format!("/webhooks/{name}/compare")
+}
+
+pub(crate) fn triggers(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/triggers")
+}
+
+pub(crate) fn trigger_send(place: &TriggerPlace) -> String {
+    format!("/webhooks/{}/environments/{}/triggers/{}/send", place.webhook, place.environment, place.trigger)
+}
+
+pub(crate) fn events(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/events")
+}
+
+pub(crate) fn events_of(place: &TriggerPlace) -> String {
+    format!("/webhooks/{}/events?environment={}&trigger={}", place.webhook, place.environment, place.trigger)
+}
+
+pub(crate) fn events_replay(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/events/replay")
+}
+
+pub(crate) fn event(id: EventId) -> String {
+    format!("/events/{id}")
+}
+
+pub(crate) fn event_body(id: EventId) -> String {
+    format!("/events/{id}/body")
+}
+
+pub(crate) fn event_replay(id: EventId) -> String {
+    format!("/events/{id}/replay")
+}
+
+pub(crate) fn delivery_cancel(id: DeliveryId) -> String {
+    format!("/deliveries/{id}/cancel")
 }
 
 pub(crate) fn environment(webhook: &WebhookName, environment: &EnvironmentName) -> String {

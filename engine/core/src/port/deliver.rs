@@ -15,6 +15,15 @@ pub struct SampleEvent {
     pub body: String,
 }
 
+/// What the inbox said to an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, as text.
+    pub body: String,
+}
+
 /// Gives stored events to handlers.
 #[async_trait]
 pub trait Deliverer: Send + Sync + 'static {
@@ -24,6 +33,12 @@ pub trait Deliverer: Send + Sync + 'static {
 
     /// What a person does at the source so that it sends events to `address`; `None` when nothing is to be done, or nothing is deployed.
     fn steps(&self, subscription: SubscriptionId, address: &str) -> Option<String>;
+
+    /// The types of events that its source has examples of; none when nothing is deployed.
+    fn kinds(&self, subscription: SubscriptionId) -> Vec<String>;
+
+    /// Takes an event in as if its source had sent it: it is verified, stored and delivered like any other.
+    async fn take(&self, event: SampleEvent) -> InboxAnswer;
 
     /// The example event of a type, each `(path, value)` of `sets` put in: `issue.title` is the field `title` of `issue`. Nothing is sent.
     ///

@@ -14,7 +14,7 @@ mod runtime;
 mod subscribe;
 
 pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
-pub use deliver::{Deliverer, SampleEvent};
+pub use deliver::{Deliverer, InboxAnswer, SampleEvent};
 pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState, Limits, Passed};
 pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,

@@ -27,15 +27,20 @@ const AGAIN: &str = "5";
 const SYNC_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn receive(State(state): State<InboxState>, Path(address): Path<String>, request: Request) -> Response {
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
-    let Some(hook) = state.table.hook(&address) else { return unknown().into_response() };
-    // In a task of its own: once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
-    let taken = tokio::spawn(async move { state.take(hook, request).await }).await;
-    let broken = |_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be taken; send it again"));
-    with_retry_after(taken.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response))
+    state.receive(&address, request).await
 }
 
 impl InboxState {
+    /// Takes in what was sent to an address, and returns what whoever sent it is told.
+    pub(crate) async fn receive(self, address: &str, request: Request) -> Response {
+        let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
+        let Some(hook) = self.table.hook(address) else { return unknown().into_response() };
+        // In a task of its own: once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
+        let taken = tokio::spawn(async move { self.take(hook, request).await }).await;
+        let broken = |_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be taken; send it again"));
+        with_retry_after(taken.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response))
+    }
+
     async fn take(&self, hook: Arc<Hook>, request: Request) -> Result<Response, Problem> {
         let cannot_verify = |reason: &String| {
             tracing::warn!(webhook = %hook.route.webhook, environment = %hook.route.environment, "an event was refused: {reason}");

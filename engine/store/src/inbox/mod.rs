@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hookwright_core::status::DeliveryStatus;
 use hookwright_core::{Attempt, Delivery, DeliveryId, Event, EventId, SubscriptionId, Timestamp, TriggerPlace};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
 use crate::sql::{Value, args, json_text};
@@ -97,6 +97,7 @@ impl Work {
 #[derive(Clone)]
 pub struct Inbox {
     work: mpsc::Sender<Work>,
+    written: watch::Receiver<u64>,
 }
 
 impl Store {
@@ -108,11 +109,17 @@ impl Store {
         const LAST: &str = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM deliveries";
         let last = self.fetch_optional(LAST, Vec::new()).await?.map_or(Ok(0), |row| row.number("sequence"))?;
         let (work, queue) = mpsc::channel(QUEUE);
-        Ok((Inbox { work }, write(Writer { store: self.clone(), last }, queue)))
+        let (news, written) = watch::channel(0);
+        Ok((Inbox { work, written }, write(Writer { store: self.clone(), last, news }, queue)))
     }
 }
 
 impl Inbox {
+    /// Changes whenever something was written, and says nothing of what.
+    pub fn written(&self) -> watch::Receiver<u64> {
+        self.written.clone()
+    }
+
     /// Stores an event with its delivery; returns once both are durable.
     ///
     /// # Errors
@@ -155,6 +162,7 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
             batch.push(next);
         }
         writer.write(batch).await;
+        writer.news.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 
@@ -163,6 +171,7 @@ struct Writer {
     store: Store,
     /// The sequence of the newest delivery.
     last: u64,
+    news: watch::Sender<u64>,
 }
 
 /// What the parts of a batch are answered with, in its order.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use hookwright_core::status::{DeploymentStatus, PromotionStatus};
+use hookwright_core::status::{DeploymentStatus, PromotionStatus, SubscriptionStatus};
 use hookwright_core::{
     Action, Deployment, EnvironmentName, Hold, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind, WebhookName,
 };
@@ -44,6 +44,7 @@ struct Row {
     owners: String,
     url: String,
     run: Option<RunShown>,
+    triggers: Option<TriggersShown>,
     /// One for each column; `None` where the webhook has no such environment.
     cells: Vec<Option<Cell>>,
 }
@@ -51,6 +52,14 @@ struct Row {
 #[derive(Serialize)]
 struct RunShown {
     number: u32,
+    badge: Badge,
+    url: String,
+}
+
+/// What starts it, in a line.
+#[derive(Serialize)]
+struct TriggersShown {
+    text: String,
     badge: Badge,
     url: String,
 }
@@ -94,6 +103,7 @@ impl View for BoardPage {
             owners: "<b>hostile".into(),
             url: "/webhooks/shop".into(),
             run: Some(run),
+            triggers: Some(TriggersShown { text: "2 triggers".into(), badge: SubscriptionStatus::Manual.into(), url: "/x".into() }),
             cells: vec![Some(Cell::sample()), None],
         };
         let columns = vec!["development".into(), "production".into()];
@@ -184,6 +194,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(
 async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, filter: Filter) -> Result<BoardPage> {
     let facts = Facts::read(state).await?;
     let mut runs = state.store.board_runs().await?;
+    let mut triggers = triggers(state, visitor).await?;
     let total = records.len();
     // Environments stand in the order in which releases pass them: behind every one that some webhook passes before.
     let mut columns: Vec<(usize, EnvironmentName)> = Vec::new();
@@ -217,6 +228,7 @@ async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, 
             title: spec.as_ref().and_then(|spec| spec.title.as_deref()).map(visible),
             owners: spec.map(|spec| visible(&spec.owners.join(", "))).unwrap_or_default(),
             url: urls::webhook(&record.name),
+            triggers: triggers.remove(&record.name),
             name: record.name.to_string(),
             run,
             cells: columns.iter().map(|column| cells.remove(column)).collect(),
@@ -228,6 +240,25 @@ async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, 
     let columns = columns.iter().map(ToString::to_string).collect();
     let layout = Layout::new(visitor, "board", "Board");
     Ok(BoardPage { layout, text: visible(&filter.text), state: filter.state, columns, rows, total, waiting, failing })
+}
+
+/// The triggers of each webhook that the visitor sees, told by the worst of their states.
+async fn triggers(state: &WebState, visitor: &Visitor) -> Result<BTreeMap<WebhookName, TriggersShown>> {
+    let mut known: BTreeMap<WebhookName, Vec<SubscriptionStatus>> = BTreeMap::new();
+    for subscription in state.store.subscription_list_all().await? {
+        let place = &subscription.place;
+        if subscription.status != SubscriptionStatus::Off && visitor.caller.sees_in(&place.webhook, &place.environment) {
+            known.entry(place.webhook.clone()).or_default().push(subscription.status);
+        }
+    }
+    let shown = known.into_iter().map(|(webhook, states)| {
+        let worst = [SubscriptionStatus::Failing, SubscriptionStatus::Manual, SubscriptionStatus::Pending];
+        let worst = worst.into_iter().find(|status| states.contains(status)).unwrap_or(SubscriptionStatus::Active);
+        let text = if states.len() == 1 { "1 trigger".to_owned() } else { format!("{} triggers", states.len()) };
+        let url = urls::triggers(&webhook);
+        (webhook, TriggersShown { text, badge: worst.into(), url })
+    });
+    Ok(shown.collect())
 }
 
 impl Row {

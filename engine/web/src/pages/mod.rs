@@ -5,6 +5,8 @@ pub(crate) mod board;
 pub(crate) mod compare;
 pub(crate) mod deployment;
 pub(crate) mod environment;
+pub(crate) mod event;
+pub(crate) mod event_list;
 pub(crate) mod failure;
 pub(crate) mod first_push;
 mod layout;
@@ -19,6 +21,7 @@ pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod stage;
 mod theme;
+pub(crate) mod trigger_list;
 pub(crate) mod webhook;
 
 use axum::Router;
@@ -61,6 +64,14 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::WEBHOOK, get(webhook::show))
         .route(pattern::WEBHOOK_RUN, post(webhook::run))
         .route(pattern::COMPARE, get(compare::show))
+        .route(pattern::TRIGGERS, get(trigger_list::show))
+        .route(pattern::TRIGGER_SEND, post(trigger_list::send))
+        .route(pattern::EVENTS, get(event_list::show))
+        .route(pattern::EVENTS_REPLAY, post(event_list::replay))
+        .route(pattern::EVENT, get(event::show))
+        .route(pattern::EVENT_BODY, get(event::download))
+        .route(pattern::EVENT_REPLAY, post(event::replay))
+        .route(pattern::DELIVERY_CANCEL, post(event::cancel))
         .route(pattern::ENVIRONMENT, get(environment::show))
         .route(pattern::PROMOTE, post(environment::promote))
         .route(pattern::ROLLBACK, get(rollback::show).post(rollback::go))

@@ -14,6 +14,7 @@ use super::board::{Cell, cell_of};
 use super::release::ReleaseShown;
 use super::run::rows_of;
 use super::run_list::RunRow;
+use super::trigger_list::{TriggerCard, cards};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
 use crate::show::{took, visible};
@@ -40,6 +41,9 @@ pub(crate) struct WebhookPage {
     compare: String,
     runs: Vec<RunRow>,
     runs_url: String,
+    triggers: Vec<TriggerCard>,
+    triggers_url: String,
+    events_url: String,
     addresses: Vec<Address>,
     config: Vec<Setting>,
 }
@@ -114,6 +118,9 @@ impl View for WebhookPage {
             compare: "/x".into(),
             runs: vec![RunRow::sample()],
             runs_url: "/runs".into(),
+            triggers: vec![TriggerCard::sample()],
+            triggers_url: "/x".into(),
+            events_url: "/x".into(),
             addresses: vec![Address { environment: text(), url: "/x".into(), curl: text() }],
             config: vec![Setting {
                 name: "A".into(),
@@ -168,6 +175,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         compare: urls::compare(&name),
         runs,
         runs_url: urls::runs_of(&name),
+        triggers: cards(&state, &visitor, &name).await?,
+        triggers_url: urls::triggers(&name),
+        events_url: urls::events(&name),
         addresses: places.iter().map(|place| address(&state, &visitor, &name, place)).collect(),
         config: settings(&state, &name, spec.as_ref(), &places).await?,
         name: name.to_string(),

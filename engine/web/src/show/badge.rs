@@ -1,6 +1,6 @@
 //! States as a word, a colour and a shape: never by colour alone.
 
-use hookwright_core::status::{DeploymentStatus, PromotionStatus, RunStatus, StageStatus};
+use hookwright_core::status::{DeliveryStatus, DeploymentStatus, PromotionStatus, RunStatus, StageStatus, SubscriptionStatus};
 use hookwright_core::{InstanceState, VerdictKind};
 use serde::Serialize;
 
@@ -90,6 +90,33 @@ impl From<DeploymentStatus> for Badge {
             DeploymentStatus::Errored => ("bad", "alert"),
         };
         Self::new(tone, icon, status.as_str())
+    }
+}
+
+impl From<DeliveryStatus> for Badge {
+    fn from(status: DeliveryStatus) -> Self {
+        let (tone, icon) = match status {
+            DeliveryStatus::Queued => ("busy", "clock"),
+            DeliveryStatus::Waiting => ("wait", "pause"),
+            DeliveryStatus::Delivered => ("good", "check"),
+            DeliveryStatus::Dead => ("bad", "cross"),
+            DeliveryStatus::Skipped => ("off", "skip"),
+            DeliveryStatus::Canceled => ("off", "stop"),
+        };
+        Self::new(tone, icon, status.as_str())
+    }
+}
+
+impl From<SubscriptionStatus> for Badge {
+    fn from(status: SubscriptionStatus) -> Self {
+        let (tone, icon, word) = match status {
+            SubscriptionStatus::Pending => ("off", "clock", "pending"),
+            SubscriptionStatus::Manual => ("wait", "person", "by hand"),
+            SubscriptionStatus::Active => ("good", "check", "active"),
+            SubscriptionStatus::Failing => ("bad", "alert", "failing"),
+            SubscriptionStatus::Off => ("off", "stop", "off"),
+        };
+        Self::new(tone, icon, word)
     }
 }
 

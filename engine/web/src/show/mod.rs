@@ -10,4 +10,4 @@ pub(crate) use ansi::{LineShown, Painter};
 pub(crate) use badge::Badge;
 pub(crate) use graph::{Graph, Stage};
 pub(crate) use time::{Moment, bytes, took};
-pub(crate) use visible::visible;
+pub(crate) use visible::{visible, visible_lines};

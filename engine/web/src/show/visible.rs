@@ -24,9 +24,20 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// The same for a text of several lines, whose ends and indentation are kept.
+pub(crate) fn visible_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(|line| visible(&line.trim_end_matches('\r').replace('\t', "    "))).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_keep_their_ends_and_nothing_else_that_a_screen_obeys() {
+        assert_eq!(visible_lines("a\r\n\tb\rc\u{2066}"), "a\n    b⟨U+000D⟩c⟨U+2066⟩");
+    }
 
     #[test]
     fn what_turns_the_direction_of_writing_is_shown_and_not_obeyed() {

@@ -51,9 +51,16 @@ function morph(old, fresh) {
   for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   for (const name of fresh.getAttributeNames()) if (old.getAttribute(name) !== fresh.getAttribute(name)) old.setAttribute(name, fresh.getAttribute(name));
   if (/^(INPUT|TEXTAREA|SELECT)$/.test(old.nodeName)) return;
-  const before = [...old.childNodes], after = [...fresh.childNodes];
-  after.forEach((node, at) => (before[at] ? morph(before[at], node) : old.append(node.cloneNode(true))));
-  before.slice(after.length).forEach((node) => node.remove());
+  // What has an id is found again wherever it went, so that a new row above takes nothing from those below.
+  const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const after = [...fresh.childNodes];
+  after.forEach((node, at) => {
+    const here = old.childNodes[at], same = node.id ? known.get(node.id) : here && !here.id ? here : null;
+    if (!same) return old.insertBefore(node.cloneNode(true), here ?? null);
+    if (same !== here) old.insertBefore(same, here ?? null);
+    morph(same, node);
+  });
+  [...old.childNodes].slice(after.length).forEach((node) => node.remove());
 }
 
 async function look() {

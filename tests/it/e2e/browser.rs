@@ -135,6 +135,11 @@ impl Browser {
         self.driver.execute(script, Vec::new()).await.expect("the script runs").json().clone()
     }
 
+    /// Runs a script that ends by calling its last argument, and returns with what.
+    pub(super) async fn wait_for(&self, script: &str) -> Value {
+        self.driver.execute_async(script, Vec::new()).await.expect("the script ends").json().clone()
+    }
+
     pub(super) async fn resize(&self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.command("Emulation.setDeviceMetricsOverride", metrics).await;

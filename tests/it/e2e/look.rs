@@ -120,7 +120,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
 }
 
 /// Looks at the page that is open in every way, and returns what is wrong.
-async fn inspect(browser: &Browser, name: &str) -> Vec<String> {
+pub(super) async fn inspect(browser: &Browser, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     for theme in ["light", "dark"] {
         browser.run(&format!("document.documentElement.dataset.theme = '{theme}'")).await;

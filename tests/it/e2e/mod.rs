@@ -2,6 +2,7 @@
 
 mod access;
 mod browser;
+mod events;
 mod journey;
 mod look;
 

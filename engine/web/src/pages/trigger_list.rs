@@ -152,7 +152,12 @@ async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Su
     let (now, place) = (state.clock.now(), subscription.place.clone());
     let waiting = state.store.delivery_open_count(subscription.id).await?;
     let off = subscription.status == SubscriptionStatus::Off;
-    let kinds = if off { Vec::new() } else { state.control.event_kinds(subscription.id) };
+    let mut kinds = if off { Vec::new() } else { state.control.event_kinds(subscription.id) };
+    // What the trigger asks for comes first: anything else is taken in and not given to the handler.
+    let asked: Vec<&str> = declared.iter().flat_map(|trigger| &trigger.events).map(|kind| kind.trim_end_matches(".*")).collect();
+    kinds.sort_by_key(|kind| {
+        !asked.iter().any(|asked| kind.strip_prefix(asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    });
     let may = visitor.caller.actor.may(Action::Develop, Some(&place.webhook), Some(&place.environment));
     let TriggerView { id, environment, name, source, address, url, steps, status, status_reason, last_event_at, expires_at, .. } =
         view(state, &visitor.caller, (subscription, waiting));

@@ -24,6 +24,6 @@ pub use deps::{Deps, Settings};
 pub use error::{Error, Result};
 pub use handle::Control;
 pub use logs::LogRequest;
-pub use stage::TestCounts;
+pub use stage::{TestCase, TestCounts, TestEnding, read_report};
 pub use task::Tasks;
 pub use wakes::{RunChanged, Wakes};

@@ -38,6 +38,7 @@ templates! {
     "pages/run_list.html",
     "pages/sign_in.html",
     "pages/stage.html",
+    "pages/test_list.html",
     "pages/trigger_list.html",
     "pages/webhook.html",
     "pages/settings/audit.html",
@@ -150,6 +151,7 @@ mod tests {
         check::<pages::run_list::RunListPage>(&mut seen);
         check::<pages::sign_in::SignInPage>(&mut seen);
         check::<pages::stage::StagePage>(&mut seen);
+        check::<pages::test_list::TestListPage>(&mut seen);
         check::<pages::trigger_list::TriggerListPage>(&mut seen);
         check::<pages::webhook::WebhookPage>(&mut seen);
         check::<pages::settings::audit::AuditPage>(&mut seen);

@@ -20,6 +20,7 @@ pub(crate) mod pattern {
     pub(crate) const RUN: &str = "/runs/{run}";
     pub(crate) const RUN_RETRY: &str = "/runs/{run}/retry";
     pub(crate) const RUN_CANCEL: &str = "/runs/{run}/cancel";
+    pub(crate) const RUN_TESTS: &str = "/runs/{run}/tests";
     pub(crate) const STAGE: &str = "/runs/{run}/stages/{stage}";
     pub(crate) const STAGE_LINES: &str = "/runs/{run}/stages/{stage}/lines";
     pub(crate) const STAGE_TEXT: &str = "/runs/{run}/stages/{stage}/log.txt";
@@ -67,6 +68,10 @@ pub(crate) fn run_retry(id: RunId) -> String {
 
 pub(crate) fn run_cancel(id: RunId) -> String {
     format!("/runs/{id}/cancel")
+}
+
+pub(crate) fn run_tests(id: RunId) -> String {
+    format!("/runs/{id}/tests")
 }
 
 pub(crate) fn runs_of(webhook: &WebhookName) -> String {

@@ -16,7 +16,7 @@ use crate::scheduler::Ending;
 
 pub(crate) use command::collect;
 pub(crate) use context::{Context, remove_workspace};
-pub use report::TestCounts;
+pub use report::{TestCase, TestCounts, TestEnding, read_report};
 
 /// Where a stage stands after its preparation.
 pub(crate) enum Prepared {

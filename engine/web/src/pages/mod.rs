@@ -20,6 +20,7 @@ pub(crate) mod run_list;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod stage;
+pub(crate) mod test_list;
 mod theme;
 pub(crate) mod trigger_list;
 pub(crate) mod webhook;
@@ -58,6 +59,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::RUN, get(run::show))
         .route(pattern::RUN_RETRY, post(run::retry))
         .route(pattern::RUN_CANCEL, post(run::cancel))
+        .route(pattern::RUN_TESTS, get(test_list::show))
         .route(pattern::STAGE, get(stage::show))
         .route(pattern::STAGE_LINES, get(stage::lines))
         .route(pattern::STAGE_TEXT, get(stage::download))

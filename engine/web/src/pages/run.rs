@@ -13,6 +13,7 @@ use hookwright_store::StageRecord;
 use serde::{Deserialize, Serialize};
 
 use super::run_list::RunRow;
+use super::test_list::{self, CaseShown};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Result};
 use crate::run::find;
@@ -35,6 +36,8 @@ pub(crate) struct RunPage {
     left_out: Vec<LeftOut>,
     artifacts: Vec<ArtifactRow>,
     tests: Option<Tests>,
+    tests_url: String,
+    failed_tests: Vec<CaseShown>,
     retry: Option<String>,
     cancel: Option<String>,
 }
@@ -105,6 +108,8 @@ impl View for RunPage {
             left_out: vec![LeftOut { stage: "deploy".into(), reason: text() }],
             artifacts: vec![ArtifactRow { name: text(), stage: text(), size: "1 KiB".into(), url: "/x".into() }],
             tests: Some(tests),
+            tests_url: "/runs/1/tests".into(),
+            failed_tests: vec![CaseShown::sample()],
             retry: Some("/runs/1/retry".into()),
             cancel: Some("/runs/1/cancel".into()),
         }
@@ -148,6 +153,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         .filter(|left| !listed(left.stage.as_str()))
         .map(|left| LeftOut { stage: left.stage.to_string(), reason: visible(&left.reason) })
         .collect();
+    let tests = sum(&rows);
+    let failed_tests = if tests.is_some_and(|tests| tests.failed > 0) { test_list::failed(&state, id).await? } else { Vec::new() };
     let page = RunPage {
         layout: Layout::new(&visitor, "runs", format!("{} #{}", run.webhook, run.number)),
         over,
@@ -157,7 +164,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         graph: plan.as_ref().filter(|plan| !plan.stages.is_empty()).map(|plan| draw(plan, &newest, run.id, now)),
         left_out,
         artifacts: artifacts.collect(),
-        tests: sum(&rows),
+        tests,
+        tests_url: urls::run_tests(id),
+        failed_tests,
         stages: rows,
         retry: (may && failed && plan.is_some()).then(|| urls::run_retry(id)),
         cancel: (may && !over).then(|| urls::run_cancel(id)),

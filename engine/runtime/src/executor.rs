@@ -12,6 +12,7 @@ use hookwright_core::port::{CacheMount, Executor, Isolation, Job, JobState, Noti
 use hookwright_core::{Clock, LogChunk, LogCursor, LogStream, PortError, StageRunId};
 use tokio::process::Command;
 
+use crate::commands;
 use crate::log_file;
 use crate::sandbox::{Bubblewrap, HOME};
 use crate::supervised::Supervised;
@@ -110,7 +111,7 @@ impl ProcessExecutor {
         });
         writable.push(home);
         Ok(Order {
-            command: vec!["sh".into(), "-ec".into(), job.script.clone()],
+            command: vec!["sh".into(), "-ec".into(), commands::marked(&job.script)],
             working_directory: job.workspace.clone(),
             environment,
             masks: job.secrets.values().chain(&job.masks).map(|value| value.expose().to_owned()).collect(),

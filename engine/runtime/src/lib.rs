@@ -1,6 +1,7 @@
 //! Where jobs run: processes under a small supervisor of their own, so that they outlive a restart of the daemon.
 //! No secret is written to disk: orders travel over the supervisor's standard input.
 
+mod commands;
 mod executor;
 mod instance;
 mod log_file;

@@ -23,6 +23,7 @@ pub(crate) mod pattern {
     pub(crate) const RUN_TESTS: &str = "/runs/{run}/tests";
     pub(crate) const STAGE: &str = "/runs/{run}/stages/{stage}";
     pub(crate) const STAGE_LINES: &str = "/runs/{run}/stages/{stage}/lines";
+    pub(crate) const STAGE_FOLLOW: &str = "/runs/{run}/stages/{stage}/follow";
     pub(crate) const STAGE_TEXT: &str = "/runs/{run}/stages/{stage}/log.txt";
     pub(crate) const WEBHOOK: &str = "/webhooks/{webhook}";
     pub(crate) const WEBHOOK_RUN: &str = "/webhooks/{webhook}/run";
@@ -44,6 +45,7 @@ pub(crate) mod pattern {
     pub(crate) const PROMOTION_DECIDE: &str = "/promotions/{promotion}/decide";
     pub(crate) const DEPLOYMENT: &str = "/deployments/{deployment}";
     pub(crate) const DEPLOYMENT_LINES: &str = "/deployments/{deployment}/lines";
+    pub(crate) const DEPLOYMENT_FOLLOW: &str = "/deployments/{deployment}/follow";
     pub(crate) const REPOSITORIES: &str = "/settings/repositories";
     pub(crate) const REPOSITORY_REMOVE: &str = "/settings/repositories/remove";
     pub(crate) const TOKENS: &str = "/settings/tokens";
@@ -84,6 +86,14 @@ pub(crate) fn stage(run: RunId, stage: &StageName) -> String {
 
 pub(crate) fn stage_lines(run: RunId, stage: &StageName, attempt: u32, from: impl Display) -> String {
     format!("/runs/{run}/stages/{stage}/lines?attempt={attempt}&from={from}")
+}
+
+pub(crate) fn stage_follow(run: RunId, stage: &StageName, attempt: u32) -> String {
+    format!("/runs/{run}/stages/{stage}/follow?attempt={attempt}")
+}
+
+pub(crate) fn deployment_follow(id: DeploymentId) -> String {
+    format!("/deployments/{id}/follow")
 }
 
 pub(crate) fn stage_text(run: RunId, stage: &StageName, attempt: u32) -> String {

@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod events;
 mod journey;
+mod logs;
 mod look;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hookwright_core::LogStream;
 
+use crate::commands;
 use crate::log_file;
 use crate::supervised::now;
 
@@ -45,7 +46,18 @@ impl Log {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).put(LogStream::Note, text);
     }
 
+    /// Writes a line of the job; a mark in it becomes the remark which command begins. What a handler writes has no marks.
     pub(super) fn write(&self, stream: LogStream, text: &str) {
+        if let Some((before, command)) = commands::unmarked(text).filter(|_| stream == LogStream::Out && !self.rolls) {
+            if !before.is_empty() {
+                self.write_line(stream, before);
+            }
+            return self.write_line(LogStream::Note, &format!("$ {command}"));
+        }
+        self.write_line(stream, text);
+    }
+
+    fn write_line(&self, stream: LogStream, text: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_full() {
             return;

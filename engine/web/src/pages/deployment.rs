@@ -9,7 +9,7 @@ use super::lines::{From, LinesView, stretch};
 use super::release::ReleaseShown;
 use super::{Answer, Layout};
 use crate::error::{Path, Problem, Query, Result};
-use crate::show::{Badge, Moment, bytes, took, visible};
+use crate::show::{Badge, Moment, Painter, bytes, took, visible};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
@@ -36,6 +36,9 @@ pub(crate) struct DeploymentPage {
     log: LinesView,
     empty: bool,
     more: String,
+    follow: String,
+    /// How the next line looks.
+    look: String,
     more_page: String,
     next_line: u64,
     over: bool,
@@ -89,6 +92,8 @@ impl View for DeploymentPage {
             log: LinesView::sample(),
             empty: false,
             more: "/x".into(),
+            follow: "/x".into(),
+            look: "a-b".into(),
             more_page: "/y".into(),
             next_line: 2,
             over: false,
@@ -125,7 +130,8 @@ pub(super) async fn show(
         memory: one.memory_bytes.map(bytes),
         reason: one.reason.as_deref().map(visible),
     });
-    let log = LinesView::new(chunk.lines.iter(), from.line);
+    let mut painter = Painter::resume(&from.look);
+    let log = LinesView::new(chunk.lines.iter(), from.line, &mut painter);
     let (webhook, environment) = (&deployment.webhook, &deployment.environment);
     let page = DeploymentPage {
         layout: Layout::new(&visitor, "board", format!("{webhook} in {environment}, deployment {}", deployment.generation)),
@@ -147,7 +153,15 @@ pub(super) async fn show(
         empty: log.is_empty(),
         log,
         more: urls::deployment_lines(id, chunk.next.0),
-        more_page: format!("{}?from={}&line={}", urls::deployment(id), chunk.next.0, from.line + chunk.lines.len() as u64),
+        follow: urls::deployment_follow(id),
+        look: painter.look(),
+        more_page: format!(
+            "{}?from={}&line={}&look={}",
+            urls::deployment(id),
+            chunk.next.0,
+            from.line + chunk.lines.len() as u64,
+            painter.look().replace(' ', "+")
+        ),
         next_line: from.line + chunk.lines.len() as u64,
         over: deployment.status.is_end(),
     };
@@ -163,6 +177,16 @@ pub(super) async fn lines(
 ) -> Answer {
     let deployment = sought(&state, &visitor, id).await?;
     let chunk = state.runtime.logs(&id, from.from).await?;
-    let ended = deployment.status.is_end() && chunk.next == from.from;
-    Ok(stretch(&chunk, from.line, ended))
+    Ok(stretch(&chunk, &from, deployment.status.is_end()))
+}
+
+/// Its log as it is written, for the script.
+pub(super) async fn follow(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    Path(id): Path<DeploymentId>,
+    Query(from): Query<From>,
+) -> Answer {
+    let deployment = sought(&state, &visitor, id).await?;
+    crate::stream::follow_deployment(state, visitor.caller, &deployment, &from)
 }

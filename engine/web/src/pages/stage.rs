@@ -8,11 +8,11 @@ use hookwright_core::{LogCursor, LogLine, RunId, StageName, StageRun};
 use http::header;
 use serde::Serialize;
 
-use super::lines::{From, LinesView, stretch};
+use super::lines::{From, LinesView, Unfolded, stretch};
 use super::{Answer, Layout};
 use crate::error::{Path, Problem, Query, Result};
 use crate::run::find;
-use crate::show::{Badge, Moment, took, visible};
+use crate::show::{Badge, Moment, Painter, took, visible};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
@@ -65,8 +65,12 @@ struct Sibling {
 
 #[derive(Serialize)]
 struct More {
-    /// For the script; it adds the line's number.
+    /// For the script; it adds the line's number and look.
     lines: String,
+    /// Where the script follows what is written.
+    follow: String,
+    /// How the next line looks.
+    look: String,
     /// Without a script.
     page: String,
     next_line: u64,
@@ -99,7 +103,14 @@ impl View for StagePage {
             cached_from: Some("/runs/2".into()),
             log: LinesView::sample(),
             empty: false,
-            more: Some(More { lines: "/x".into(), page: "/y".into(), next_line: 12, ended: false }),
+            more: Some(More {
+                lines: "/x".into(),
+                follow: "/x".into(),
+                look: "a-b".into(),
+                page: "/y".into(),
+                next_line: 12,
+                ended: false,
+            }),
             find: text(),
             found: Some(1),
             download: "/x".into(),
@@ -140,10 +151,19 @@ pub(super) async fn show(
         let next_line = from.line + chunk.lines.len() as u64;
         let rest = !state.control.stage_log(stage.id, chunk.next).await?.lines.is_empty();
         let ended = stage.status.is_end();
-        let page = format!("{url}?attempt={}&from={}&line={next_line}", stage.attempt, chunk.next.0);
+        let mut painter = Painter::resume(&from.look);
+        let log = LinesView::new(chunk.lines.iter(), from.line, &mut painter);
+        let look = painter.look();
+        let page = format!("{url}?attempt={}&from={}&line={next_line}&look={}", stage.attempt, chunk.next.0, look.replace(' ', "+"));
         let lines = urls::stage_lines(id, &name, stage.attempt, chunk.next.0);
-        let more = (rest || !ended).then_some(More { lines, page, next_line, ended });
-        (LinesView::new(chunk.lines.iter(), from.line), more, None)
+        let follow = urls::stage_follow(id, &name, stage.attempt);
+        let more = (rest || !ended).then_some(More { lines, follow, look, page, next_line, ended });
+        let unfolded = match (ended, rest) {
+            (false, _) => Unfolded::All,
+            (true, false) => Unfolded::Last,
+            (true, true) => Unfolded::Nothing,
+        };
+        (log.unfolding(unfolded), more, None)
     } else {
         let found = search(&state, &stage, &from.find).await?;
         (LinesView::picked(&found), None, Some(found.len()))
@@ -221,8 +241,20 @@ pub(super) async fn lines(
     let (_, attempts) = attempts(&state, &visitor, id, &name).await?;
     let stage = pick(&attempts, from.attempt, &name)?;
     let chunk = state.control.stage_log(stage.id, from.from).await?;
-    let ended = stage.status.is_end() && chunk.next == from.from;
-    Ok(stretch(&chunk, from.line, ended))
+    Ok(stretch(&chunk, &from, stage.status.is_end()))
+}
+
+/// What is written from a place on, for the script.
+pub(super) async fn follow(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    Path((id, name)): Path<(RunId, StageName)>,
+    Query(from): Query<From>,
+) -> Answer {
+    let news = state.control.changes();
+    let (run, attempts) = attempts(&state, &visitor, id, &name).await?;
+    let stage = pick(&attempts, from.attempt, &name)?;
+    crate::stream::follow_stage(state, visitor.caller, (run.webhook, stage, news), &from)
 }
 
 /// The whole log as plain text, as it was written.

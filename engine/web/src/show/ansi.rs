@@ -53,6 +53,25 @@ impl Look {
         names.join(" ")
     }
 
+    /// What [`class`](Self::class) wrote; whatever else stands there is left out.
+    fn read(text: &str) -> Self {
+        let mut look = Self::default();
+        let colour = |name: &str| name.parse::<u8>().ok().filter(|colour| *colour < 16);
+        for name in text.split(' ').take(6) {
+            match name {
+                "a-b" => look.bold = true,
+                "a-d" => look.dim = true,
+                "a-i" => look.italic = true,
+                "a-u" => look.underline = true,
+                name => {
+                    look.foreground = name.strip_prefix("a-f").and_then(colour).or(look.foreground);
+                    look.background = name.strip_prefix("a-k").and_then(colour).or(look.background);
+                }
+            }
+        }
+        look
+    }
+
     /// Takes the numbers of one sequence.
     fn apply(&mut self, numbers: &[u16]) {
         let mut numbers = numbers.iter().copied();
@@ -114,6 +133,16 @@ fn nearest_of(red: u8, green: u8, blue: u8) -> u8 {
 }
 
 impl Painter {
+    /// Goes on where another one [ended](Self::look): a log is handed out in stretches.
+    pub(crate) fn resume(look: &str) -> Self {
+        Self { look: Look::read(look) }
+    }
+
+    /// How the next line begins.
+    pub(crate) fn look(&self) -> String {
+        self.look.class()
+    }
+
     /// A line as it is shown.
     pub(crate) fn line(&mut self, line: &LogLine) -> LineShown {
         let stream = match line.stream {
@@ -197,6 +226,15 @@ mod tests {
         let mut painter = Painter::default();
         painter.pieces("\u{1b}[32mgreen");
         assert_eq!(painter.pieces("still")[0].class, "a-f2");
+    }
+
+    #[test]
+    fn a_colour_goes_on_over_stretches_and_nothing_else_comes_in_that_way() {
+        let mut painter = Painter::default();
+        painter.pieces("\u{1b}[1;4;92;41mgreen");
+        let mut next = Painter::resume(&painter.look());
+        assert_eq!(next.pieces("still")[0].class, "a-b a-u a-f10 a-k1");
+        assert_eq!(Painter::resume("a-f99 \"><script> a-k-1 evil").look(), "");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::response::Response;
 use hookwright_control::RunChanged;
 use hookwright_core::status::StageStatus;
-use hookwright_core::{DeploymentId, EnvironmentName, LogChunk, LogCursor, RunId, StageName, StageRun, StageRunId, WebhookName};
+use hookwright_core::{
+    Deployment, DeploymentId, EnvironmentName, LogChunk, LogCursor, RunId, StageName, StageRun, StageRunId, WebhookName,
+};
 use http::HeaderMap;
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
@@ -19,7 +21,9 @@ use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Path, Problem, Query, Result};
 use crate::log::{LogQuery, LogView, StageLogQuery};
+use crate::pages::lines::{Followed, From};
 use crate::run::find;
+use crate::show::Painter;
 use crate::webhook::newest_deployment;
 
 /// How soon a log that has just grown is read again.
@@ -113,6 +117,23 @@ async fn deployment_log_stream(
     open(state, caller, (webhook, Some(environment)), Tail::new(Writer::Deployment { id: deployment.id }, from))
 }
 
+/// The log of an attempt at a stage from a place on, rendered for its page: `lines` for every stretch, then `end`.
+pub(crate) fn follow_stage(
+    state: WebState,
+    caller: Caller,
+    (webhook, stage_run, news): (WebhookName, StageRun, Receiver<RunChanged>),
+    from: &From,
+) -> Result<Response> {
+    let StageRun { id, run, attempt, status, .. } = stage_run;
+    open(state, caller, (webhook, None), Tail::new(Writer::Stage { id, attempt, status, run, news }, from.from).painted(from))
+}
+
+/// The same of a deployment.
+pub(crate) fn follow_deployment(state: WebState, caller: Caller, deployment: &Deployment, from: &From) -> Result<Response> {
+    let at = (deployment.webhook.clone(), Some(deployment.environment.clone()));
+    open(state, caller, at, Tail::new(Writer::Deployment { id: deployment.id }, from.from).painted(from))
+}
+
 /// What an event's id says: `<attempt or deployment>.<cursor>`, and `.end` behind that of the last.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen<T> {
@@ -143,11 +164,17 @@ struct Tail {
     /// Whether the writer may have moved on since it was last asked.
     stale: bool,
     over: bool,
+    /// Rendered for a page: how the next line looks, and its number.
+    painted: Option<(Painter, u64)>,
 }
 
 impl Tail {
     fn new(writer: Writer, from: LogCursor) -> Self {
-        Self { writer, from, pause: SOON, stale: true, over: false }
+        Self { writer, from, pause: SOON, stale: true, over: false, painted: None }
+    }
+
+    fn painted(self, from: &From) -> Self {
+        Self { painted: Some((Painter::resume(&from.look), from.line)), ..self }
     }
 
     fn id(&self) -> String {
@@ -197,7 +224,15 @@ impl Source for Tail {
             self.from = chunk.next;
             if !chunk.lines.is_empty() {
                 self.pause = SOON;
-                return Ok(Found::Event(event("log", Some(self.id()), &LogView::from(chunk))));
+                let id = Some(self.id());
+                return Ok(Found::Event(match &mut self.painted {
+                    None => event("log", id, &LogView::from(chunk)),
+                    Some((painter, line)) => {
+                        let followed = Followed::new(&chunk, *line, painter);
+                        *line += chunk.lines.len() as u64;
+                        event("lines", id, &followed)
+                    }
+                }));
             }
             if !moved {
                 break;

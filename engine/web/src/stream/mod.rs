@@ -27,7 +27,7 @@ use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Problem, Result};
 
-pub(crate) use log::LogEnd;
+pub(crate) use log::{LogEnd, follow_deployment, follow_stage};
 pub(crate) use run::{RunEnd, RunSnapshot};
 
 /// What changes comes in bursts: so long after the first news the others are waited for.

@@ -184,6 +184,8 @@ if (log) {
     for (const old of log.querySelectorAll(".marked")) old.classList.remove("marked");
     if (!line) return false;
     line.classList.add("marked");
+    const folded = line.closest("details");
+    if (folded) folded.open = true;
     line.scrollIntoView({ block: "center" });
     return true;
   };
@@ -198,33 +200,67 @@ if (log) {
   log.addEventListener("wheel", () => { if (!atEnd()) follow.checked = false; }, { passive: true });
   addEventListener("hashchange", mark);
   let found = mark();
+  // What goes on with the command of the stretch before is put below it.
+  const add = (html) => {
+    log.querySelector(".log-empty")?.remove();
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
+    const last = log.lastElementChild;
+    if (last?.matches("details.of-command")) {
+      while (fresh.content.firstElementChild?.matches("ol")) last.append(fresh.content.firstElementChild);
+    }
+    log.append(fresh.content);
+  };
+  const unfoldLast = () => {
+    const last = log.lastElementChild;
+    if (last?.matches("details.of-command")) last.open = true;
+    if (follow.checked) log.scrollTop = log.scrollHeight;
+  };
   if (log.dataset.log) {
     document.querySelector(".log-more")?.remove();
     follow.checked = !wanted();
     if (follow.checked) log.scrollTop = log.scrollHeight;
-    let next = new URL(log.dataset.log, location.href), line = Number(log.dataset.line), pause = 200;
+    const { log: lines, follow: stream } = log.dataset;
+    let from = new URL(lines, location.href).searchParams.get("from"), line = Number(log.dataset.line), look = log.dataset.look;
+    const at = (address) => {
+      const url = new URL(address, location.href);
+      for (const [name, value] of Object.entries({ from, line, look })) url.searchParams.set(name, value);
+      return url;
+    };
+    const took = (html, count, next, colours) => {
+      add(html);
+      [from, line, look] = [next, line + count, colours];
+      if (!found) found = mark();
+      if (follow.checked) log.scrollTop = log.scrollHeight;
+    };
+    // First what is there already, stretch by stretch; then the stream. When that breaks, what was missed is read the same way.
     const read = async () => {
       try {
-        next.searchParams.set("line", line);
-        const answer = await fetch(next);
+        const answer = await fetch(at(lines));
         if (!answer.ok) throw new Error(answer.statusText);
-        const count = Number(answer.headers.get("x-log-lines"));
+        const count = Number(answer.headers.get("x-log-lines")), next = answer.headers.get("x-log-next");
         const html = await answer.text();
-        if (count > 0) {
-          log.querySelector(".log-empty")?.remove();
-          log.insertAdjacentHTML("beforeend", html);
-          line += count;
-          next.searchParams.set("from", answer.headers.get("x-log-next"));
-          if (!found) found = mark();
-          if (follow.checked) log.scrollTop = log.scrollHeight;
+        if (count > 0) took(html, count, next, answer.headers.get("x-log-look"));
+        if (answer.headers.get("x-log-ended") === "1") return unfoldLast();
+        if (next !== from || count > 0) {
+          from = next;
+          return setTimeout(read, 0);
         }
-        if (answer.headers.get("x-log-ended") === "1") return;
-        pause = count > 0 ? 200 : Math.min(pause * 1.5, 2000);
+        listen();
       } catch {
-        pause = 5000;
+        setTimeout(read, 5000);
       }
-      setTimeout(read, pause);
     };
-    setTimeout(read, pause);
+    const listen = () => {
+      const source = new EventSource(at(stream));
+      source.addEventListener("lines", ({ data }) => {
+        const { html, lines, next, look } = JSON.parse(data);
+        took(html, lines, String(next), look);
+      });
+      source.addEventListener("end", () => { source.close(); unfoldLast(); });
+      source.addEventListener("error", () => { source.close(); setTimeout(read, 2000); });
+      addEventListener("pagehide", () => source.close(), { once: true });
+    };
+    read();
   }
 }

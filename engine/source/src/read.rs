@@ -38,11 +38,32 @@ impl Revisions for GitSource {
         let asked = asked.args(["--format=%an%x00%ae%x00%at%x00%s", &format!("{commit}^{{commit}}")]).blaming_the_owner();
         let text = asked.output(&format!("read the commit {}", commit.short())).await?;
         let text = String::from_utf8_lossy(&text);
-        let mut parts = text.trim_end_matches('\n').split('\0');
-        let mut part = |limit: usize| parts.next().unwrap_or_default().chars().take(limit).collect::<String>();
-        let (author, email, seconds, title) = (part(AUTHOR), part(AUTHOR), part(AUTHOR), part(TITLE));
-        let authored_at = Timestamp::from_millis(seconds.parse::<i64>().unwrap_or(0).saturating_mul(1000));
-        Ok(CommitInfo { author, email, title, authored_at })
+        Ok(info(&mut text.trim_end_matches('\n').split('\0')))
+    }
+
+    async fn between(
+        &self,
+        repository: &Location,
+        from: &CommitSha,
+        to: &CommitSha,
+        limit: u32,
+    ) -> Result<Option<Vec<(CommitSha, CommitInfo)>>, PortError> {
+        let folder = self.folder(repository);
+        for commit in [from, to] {
+            if !Git::at(&folder).args(["cat-file", "-e", &format!("{commit}^{{commit}}")]).says_yes("find a commit").await? {
+                return Ok(None);
+            }
+        }
+        let asked = Git::at(&folder).args(["log", "-z", "--no-show-signature", "--no-mailmap", "--format=%H%x00%an%x00%ae%x00%at%x00%s"]);
+        let asked = asked.args([format!("--max-count={limit}"), format!("{from}..{to}")]).blaming_the_owner();
+        let text = asked.output("list the commits between two").await?;
+        let text = String::from_utf8_lossy(&text);
+        let mut parts = text.split('\0');
+        let mut found = Vec::new();
+        while let Some(Ok(id)) = parts.next().map(CommitSha::new) {
+            found.push((id, info(&mut parts)));
+        }
+        Ok(Some(found))
     }
 
     async fn tree(&self, repository: &Location, commit: &CommitSha) -> Result<Vec<TreeEntry>, PortError> {
@@ -110,4 +131,12 @@ impl Revisions for GitSource {
             .await
             .map_err(|error| PortError::errored(format!("cannot remove the mirror of `{}`", repository.name)).because(error))
     }
+}
+
+/// A commit's author, address, time and first line, in that order, as git writes them.
+fn info<'a>(parts: &mut impl Iterator<Item = &'a str>) -> CommitInfo {
+    let mut part = |limit: usize| parts.next().unwrap_or_default().chars().take(limit).collect::<String>();
+    let (author, email, seconds, title) = (part(AUTHOR), part(AUTHOR), part(AUTHOR), part(TITLE));
+    let authored_at = Timestamp::from_millis(seconds.parse::<i64>().unwrap_or(0).saturating_mul(1000));
+    CommitInfo { author, email, title, authored_at }
 }

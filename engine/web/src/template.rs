@@ -37,6 +37,7 @@ templates! {
     "pages/run.html",
     "pages/run_list.html",
     "pages/sign_in.html",
+    "pages/spec.html",
     "pages/stage.html",
     "pages/test_list.html",
     "pages/trigger_list.html",
@@ -150,6 +151,7 @@ mod tests {
         check::<pages::run::RunPage>(&mut seen);
         check::<pages::run_list::RunListPage>(&mut seen);
         check::<pages::sign_in::SignInPage>(&mut seen);
+        check::<pages::spec::SpecPage>(&mut seen);
         check::<pages::stage::StagePage>(&mut seen);
         check::<pages::test_list::TestListPage>(&mut seen);
         check::<pages::trigger_list::TriggerListPage>(&mut seen);

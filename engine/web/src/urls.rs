@@ -27,6 +27,7 @@ pub(crate) mod pattern {
     pub(crate) const STAGE_TEXT: &str = "/runs/{run}/stages/{stage}/log.txt";
     pub(crate) const WEBHOOK: &str = "/webhooks/{webhook}";
     pub(crate) const WEBHOOK_RUN: &str = "/webhooks/{webhook}/run";
+    pub(crate) const SPEC: &str = "/webhooks/{webhook}/spec";
     pub(crate) const COMPARE: &str = "/webhooks/{webhook}/compare";
     pub(crate) const TRIGGERS: &str = "/webhooks/{webhook}/triggers";
     pub(crate) const TRIGGER_SEND: &str = "/webhooks/{webhook}/environments/{environment}/triggers/{trigger}/send";
@@ -106,6 +107,10 @@ pub(crate) fn webhook(name: &WebhookName) -> String {
 
 pub(crate) fn webhook_run(name: &WebhookName) -> String {
     format!("/webhooks/{name}/run")
+}
+
+pub(crate) fn spec(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/spec")
 }
 
 pub(crate) fn compare(name: &WebhookName) -> String {

@@ -97,6 +97,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         ("stage", format!("/runs/{}/stages/unit-tests", id(&run))),
         ("stage-failed", format!("/runs/{}/stages/contract", id(&failed))),
         ("webhook", "/webhooks/shop-orders".to_owned()),
+        ("spec", "/webhooks/shop-orders/spec".to_owned()),
         ("compare", format!("/webhooks/shop-orders/compare?before={oldest}&after={newest}")),
         ("environment", "/webhooks/shop-orders/environments/development".to_owned()),
         ("promotion", format!("/promotions/{}", id(&waiting))),

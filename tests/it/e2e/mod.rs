@@ -6,5 +6,6 @@ mod events;
 mod journey;
 mod logs;
 mod look;
+mod webhook;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");

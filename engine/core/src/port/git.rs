@@ -99,6 +99,15 @@ pub trait Revisions: Send + Sync + 'static {
     /// The paths that differ between two commits; `None` when `from` is not here any more.
     async fn changed(&self, repository: &Location, from: &CommitSha, to: &CommitSha) -> Result<Option<Vec<RepoPath>>, PortError>;
 
+    /// The commits that `to` has and `from` has not, newest first, at most `limit`; `None` when one of them is not here any more.
+    async fn between(
+        &self,
+        repository: &Location,
+        from: &CommitSha,
+        to: &CommitSha,
+        limit: u32,
+    ) -> Result<Option<Vec<(CommitSha, CommitInfo)>>, PortError>;
+
     /// Writes the selected files into the existing, empty folder `into`; a link that would lead out of it is refused.
     async fn checkout(&self, repository: &Location, commit: &CommitSha, selection: &Selection, into: &Path) -> Result<(), PortError>;
 

@@ -1,13 +1,15 @@
 //! What changed between two releases of a webhook.
 
 use axum::extract::State;
-use hookwright_core::{Action, ReleaseId, WebhookName};
+use hookwright_control::{Commit, CommitRange};
+use hookwright_core::{Action, ArtifactKind, Release, ReleaseId, Timestamp, WebhookName};
 use serde::{Deserialize, Serialize};
 
-use super::release::{Change, ReleaseShown, changes};
+use super::release::{Change, ReleaseShown, changes, short};
 use super::{Answer, Layout};
 use crate::WebState;
 use crate::error::{Path, Problem, Query};
+use crate::show::{Moment, bytes, visible};
 use crate::template::{self, View};
 use crate::urls;
 use crate::visitor::Visitor;
@@ -21,6 +23,31 @@ pub(crate) struct ComparePage {
     before: ReleaseShown,
     after: ReleaseShown,
     changes: Vec<Change>,
+    /// `None` when the repository does not have both commits any more.
+    commits: Option<CommitsShown>,
+}
+
+#[derive(Serialize)]
+struct CommitsShown {
+    added: Vec<CommitShown>,
+    removed: Vec<CommitShown>,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct CommitShown {
+    short: String,
+    title: String,
+    author: String,
+    at: Moment,
+}
+
+impl CommitShown {
+    fn new(commit: &Commit, now: Timestamp) -> Self {
+        let info = &commit.info;
+        let (title, author) = (visible(&info.title), visible(&info.author));
+        Self { short: short(&commit.id), title, author, at: Moment::new(info.authored_at, now) }
+    }
 }
 
 impl View for ComparePage {
@@ -28,6 +55,8 @@ impl View for ComparePage {
 
     #[cfg(test)]
     fn sample() -> Self {
+        let commit =
+            || CommitShown { short: "0123456".into(), title: "<b>hostile".into(), author: "<b>hostile".into(), at: Moment::sample() };
         let change = Change { what: "<b>hostile".into(), before: Some("<b>hostile".into()), after: None };
         Self {
             layout: Layout::sample(),
@@ -36,6 +65,7 @@ impl View for ComparePage {
             before: ReleaseShown::sample(),
             after: ReleaseShown::sample(),
             changes: vec![change],
+            commits: Some(CommitsShown { added: vec![commit()], removed: vec![commit()], more: true }),
         }
     }
 }
@@ -65,7 +95,20 @@ pub(super) async fn show(
         return Err(Problem::bad_request("name two releases"));
     };
     let layout = Layout::new(&visitor, "board", format!("{} → {} · {name}", before.short, after.short));
-    let changes = changes(Some(&old), &new);
+    let mut changes = changes(Some(&old), &new);
+    let size = async |release: &Release| -> crate::error::Result<Option<String>> {
+        let left = state.store.artifact_list(release.run).await?;
+        Ok(left.iter().find(|one| one.kind == ArtifactKind::Image && one.digest == release.image).map(|image| bytes(image.size)))
+    };
+    let sizes = (size(&old).await?, size(&new).await?);
+    if sizes.0 != sizes.1 {
+        let place = changes.iter().position(|change| change.what == "image").map_or(0, |at| at + 1);
+        changes.insert(place, Change { what: "image size".to_owned(), before: sizes.0, after: sizes.1 });
+    }
+    let now = state.clock.now();
+    let shown = |list: Vec<Commit>| list.iter().map(|commit| CommitShown::new(commit, now)).collect();
+    let commits = state.control.release_commits(&visitor.caller.actor, &old, &new).await?;
+    let commits = commits.map(|CommitRange { added, removed, more }| CommitsShown { added: shown(added), removed: shown(removed), more });
     let (webhook, webhook_url) = (name.to_string(), urls::webhook(&name));
-    Ok(template::page(&ComparePage { layout, webhook, webhook_url, before, after, changes }))
+    Ok(template::page(&ComparePage { layout, webhook, webhook_url, before, after, changes, commits }))
 }

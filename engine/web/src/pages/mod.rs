@@ -19,6 +19,7 @@ pub(crate) mod run;
 pub(crate) mod run_list;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
+pub(crate) mod spec;
 pub(crate) mod stage;
 pub(crate) mod test_list;
 mod theme;
@@ -66,6 +67,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::STAGE_TEXT, get(stage::download))
         .route(pattern::WEBHOOK, get(webhook::show))
         .route(pattern::WEBHOOK_RUN, post(webhook::run))
+        .route(pattern::SPEC, get(spec::show))
         .route(pattern::COMPARE, get(compare::show))
         .route(pattern::TRIGGERS, get(trigger_list::show))
         .route(pattern::TRIGGER_SEND, post(trigger_list::send))

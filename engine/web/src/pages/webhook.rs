@@ -35,6 +35,7 @@ pub(crate) struct WebhookPage {
     owners: Vec<String>,
     repository: String,
     file: Option<String>,
+    spec_url: String,
     start: Option<String>,
     flow: Vec<Step>,
     releases: Vec<ReleaseRow>,
@@ -107,6 +108,7 @@ impl View for WebhookPage {
             owners: vec![text()],
             repository: text(),
             file: Some(text()),
+            spec_url: "/x".into(),
             start: Some("/x".into()),
             flow: vec![Step { gates: vec![text()], after: Some(text()), cell: Cell::sample() }],
             releases: vec![ReleaseRow {
@@ -169,6 +171,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         owners: spec.iter().flat_map(|spec| &spec.owners).map(|owner| visible(owner)).collect(),
         repository: repository.unwrap_or_default(),
         file: state.store.webhook_spec_fetch(&name).await?.map(|stored| visible(&stored.file)),
+        spec_url: urls::spec(&name),
         start: may.then(|| urls::webhook_run(&name)),
         flow,
         releases: releases(&state, &name).await?,

@@ -1,0 +1,81 @@
+//! What repositories say about a webhook, for whoever looks: its file as it was pushed, and the commits between two of its releases.
+
+use hookwright_core::{Action, Actor, CommitInfo, CommitSha, Release, RepoPath, Revision, WebhookName};
+
+use crate::run::location;
+use crate::{Control, Error, Result};
+
+/// The largest file that is read, in bytes: as for planning.
+const LIMIT: u64 = 256 << 10;
+
+/// The most commits that are named between two releases.
+const COMMITS: u32 = 100;
+
+/// A commit with what people want to know of it. Every text is a stranger's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Which.
+    pub id: CommitSha,
+    /// Its first line, author and time.
+    pub info: CommitInfo,
+}
+
+/// The commits between two releases, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitRange {
+    /// Those of the later release that the earlier one does not have, at most a hundred.
+    pub added: Vec<Commit>,
+    /// Those that only the earlier one has: after a rollback, or on another branch.
+    pub removed: Vec<Commit>,
+    /// Whether there are more of either.
+    pub more: bool,
+}
+
+impl Control {
+    /// A webhook's file as it stands at a revision of its repository; `None` when there is none there.
+    ///
+    /// # Errors
+    /// `Forbidden`, or `Internal` when the repository cannot be read.
+    pub async fn spec_text(
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        (revision, file): (&Revision, &RepoPath),
+    ) -> Result<Option<String>> {
+        may_read(actor, webhook)?;
+        let deps = self.deps();
+        let Some(repository) = deps.store.repository_fetch(&revision.repository).await? else { return Ok(None) };
+        let place = location(deps, &repository).await?;
+        let content = deps.revisions.read(&place, &revision.commit, file, LIMIT).await?;
+        Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
+    }
+
+    /// The commits between two releases of a webhook; `None` when one of them is not in the repository any more.
+    ///
+    /// # Errors
+    /// `Forbidden`, or `Internal` when the repository cannot be read.
+    pub async fn release_commits(&self, actor: &Actor, before: &Release, after: &Release) -> Result<Option<CommitRange>> {
+        may_read(actor, &after.webhook)?;
+        let deps = self.deps();
+        let Some(revision) = deps.store.revision_fetch(&after.revision).await? else { return Ok(None) };
+        let Some(repository) = deps.store.repository_fetch(&revision.repository).await? else { return Ok(None) };
+        let place = location(deps, &repository).await?;
+        let mut range = CommitRange::default();
+        for (from, to, into) in [(&before.commit, &after.commit, &mut range.added), (&after.commit, &before.commit, &mut range.removed)] {
+            let Some(found) = deps.revisions.between(&place, from, to, COMMITS + 1).await? else { return Ok(None) };
+            into.extend(found.into_iter().map(|(id, info)| Commit { id, info }));
+        }
+        for list in [&mut range.added, &mut range.removed] {
+            range.more |= list.len() > COMMITS as usize;
+            list.truncate(COMMITS as usize);
+        }
+        Ok(Some(range))
+    }
+}
+
+fn may_read(actor: &Actor, webhook: &WebhookName) -> Result<()> {
+    if actor.may(Action::Read, Some(webhook), None) {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!("{} may not read `{webhook}`", actor.user)))
+}

@@ -60,7 +60,7 @@ impl Revisions for GitSource {
         let text = String::from_utf8_lossy(&text);
         let mut parts = text.split('\0');
         let mut found = Vec::new();
-        while let Some(Ok(id)) = parts.next().map(CommitSha::new) {
+        while let Some(Ok(id)) = parts.next().map(str::parse::<CommitSha>) {
             found.push((id, info(&mut parts)));
         }
         Ok(Some(found))

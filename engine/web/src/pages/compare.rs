@@ -96,14 +96,15 @@ pub(super) async fn show(
     };
     let layout = Layout::new(&visitor, "board", format!("{} → {} · {name}", before.short, after.short));
     let mut changes = changes(Some(&old), &new);
-    let size = async |release: &Release| -> crate::error::Result<Option<String>> {
-        let left = state.store.artifact_list(release.run).await?;
-        Ok(left.iter().find(|one| one.kind == ArtifactKind::Image && one.digest == release.image).map(|image| bytes(image.size)))
-    };
-    let sizes = (size(&old).await?, size(&new).await?);
+    let sizes = (size(&state, &old).await?, size(&state, &new).await?);
     if sizes.0 != sizes.1 {
         let place = changes.iter().position(|change| change.what == "image").map_or(0, |at| at + 1);
-        changes.insert(place, Change { what: "image size".to_owned(), before: sizes.0, after: sizes.1 });
+        let difference = |before: u64, after: u64| {
+            let sign = if after > before { '+' } else { '−' };
+            format!("{} ({sign}{})", bytes(after), bytes(after.abs_diff(before)))
+        };
+        let after = sizes.1.map(|after| sizes.0.map_or_else(|| bytes(after), |before| difference(before, after)));
+        changes.insert(place, Change { what: "image size".to_owned(), before: sizes.0.map(bytes), after });
     }
     let now = state.clock.now();
     let shown = |list: Vec<Commit>| list.iter().map(|commit| CommitShown::new(commit, now)).collect();
@@ -111,4 +112,10 @@ pub(super) async fn show(
     let commits = commits.map(|CommitRange { added, removed, more }| CommitsShown { added: shown(added), removed: shown(removed), more });
     let (webhook, webhook_url) = (name.to_string(), urls::webhook(&name));
     Ok(template::page(&ComparePage { layout, webhook, webhook_url, before, after, changes, commits }))
+}
+
+/// Bytes of the layers of a release's image; `None` when the run that built it is gone, or had it from a cache.
+async fn size(state: &WebState, release: &Release) -> crate::error::Result<Option<u64>> {
+    let left = state.store.artifact_list(release.run).await?;
+    Ok(left.iter().find(|one| one.kind == ArtifactKind::Image && one.digest == release.image).map(|image| image.size))
 }

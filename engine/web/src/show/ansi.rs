@@ -152,7 +152,9 @@ impl Painter {
         };
         let at = line.at.to_string();
         let at = at.split_once('T').map_or(at.as_str(), |(_, time)| time).trim_end_matches('Z').to_owned();
-        LineShown { at, stream, pieces: self.pieces(&line.text) }
+        // Remarks are the engine's own: no colour of the job reaches them.
+        let pieces = if line.stream == LogStream::Note { Self::default().pieces(&line.text) } else { self.pieces(&line.text) };
+        LineShown { at, stream, pieces }
     }
 
     fn pieces(&mut self, text: &str) -> Vec<Piece> {

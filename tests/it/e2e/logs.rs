@@ -86,7 +86,7 @@ async fn a_hundred_thousand_lines_are_shown_painted_searched_and_scrolled_withou
     assert_eq!(browser.wait_for(all).await, json!(100_002));
     let whole = began.elapsed();
     assert_eq!(
-        browser.run("return document.querySelector('#L100004 i')?.className").await,
+        browser.run("return document.querySelector('#L100003 i')?.className").await,
         json!("a-f2"),
         "a colour goes on over stretches"
     );

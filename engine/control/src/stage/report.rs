@@ -102,7 +102,7 @@ pub enum TestEnding {
     Broken,
 }
 
-/// The tests of a report, those that broke or failed first, otherwise in its order; at most [`NAMED`]. Empty when `text` is no report.
+/// The tests of a report, those that broke or failed first, otherwise in its order; at most 20,000 of them. Empty when `text` is no report.
 pub fn read_report(text: &str) -> Vec<TestCase> {
     let mut reading = Reading::default();
     let mut reader = Reader::from_str(text);

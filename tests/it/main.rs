@@ -13,6 +13,7 @@ mod hostile_stages;
 mod local;
 mod main_line;
 mod presets;
+mod pull_requests;
 mod registration;
 mod registry;
 mod runs;

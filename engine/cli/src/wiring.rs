@@ -235,6 +235,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         executors: if configuration.executors == 0 { cores } else { configuration.executors },
         poll_interval: configuration.git.poll_interval,
         quiet_interval: configuration.git.quiet_interval,
+        pull_requests: configuration.git.pull_requests,
         drain: configuration.gateway.drain,
         isolation: if configuration.sandbox == Sandbox::Off { Isolation::None } else { Isolation::Sandbox },
         limits: stage_limits(configuration),

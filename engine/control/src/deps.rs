@@ -49,6 +49,17 @@ pub struct Deps {
     pub settings: Arc<Settings>,
 }
 
+/// Which pull requests of watched remotes are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullRequests {
+    /// All: those from forks without secrets, in the sandbox, and never deployed.
+    All,
+    /// Those whose head is a branch of the repository itself.
+    Own,
+    /// None; their refs are not even listed.
+    Ignored,
+}
+
 /// How the engine behaves; the daemon's configuration fills it.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -62,6 +73,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How rarely one is read at last that has not changed, or has failed, for long.
     pub quiet_interval: Duration,
+    /// Which pull requests of watched remotes are built.
+    pub pull_requests: PullRequests,
     /// How often the refs of hosted repositories are compared although no push was announced: the safety net.
     pub safety_interval: Duration,
     /// How often a loop looks although nobody woke it: what a lost wake-up costs.
@@ -105,6 +118,7 @@ impl Settings {
             executors: 2,
             poll_interval: Duration::from_secs(30),
             quiet_interval: Duration::from_secs(4 * 60),
+            pull_requests: PullRequests::All,
             safety_interval: Duration::from_secs(300),
             tick: Duration::from_secs(5),
             stop_grace: Duration::from_secs(10),

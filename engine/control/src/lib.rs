@@ -21,7 +21,7 @@ mod subscription;
 mod task;
 mod wakes;
 
-pub use deps::{Deps, Settings};
+pub use deps::{Deps, PullRequests, Settings};
 pub use error::{Error, Result};
 pub use handle::Control;
 pub use history::{Commit, CommitRange};

@@ -33,7 +33,8 @@ pub use id::{
 };
 pub use log::{LogChunk, LogCursor, LogLine, LogStream};
 pub use name::{
-    ConfigName, EnvironmentName, ImageTag, InvalidName, RefName, RepoPath, RepositoryName, StageName, TriggerName, WebhookName,
+    ConfigName, EnvironmentName, ImageTag, InvalidName, PULL_REQUESTS, RefName, RepoPath, RepositoryName, StageName, TriggerName,
+    WebhookName,
 };
 pub use promotion::{Approval, Decision, GateVerdict, Hold, Origin, Promotion};
 pub use release::{Release, ReleaseId};

@@ -166,6 +166,9 @@ names! {
     ImageTag, "image tag", is_image_tag, TAG;
 }
 
+/// Where forges keep the heads of pull requests: what stands before the number, and after it.
+pub const PULL_REQUESTS: [(&str, &str); 3] = [("refs/pull/", "/head"), ("refs/merge-requests/", "/head"), ("refs/pull-requests/", "/from")];
+
 impl RefName {
     /// The branch this ref is, if it is one.
     pub fn branch(&self) -> Option<&str> {
@@ -177,9 +180,21 @@ impl RefName {
         self.0.strip_prefix("refs/tags/")
     }
 
-    /// The branch or tag name, or the whole ref for anything else.
+    /// The number of the pull request whose head this ref is, as forges publish it: `refs/pull/7/head` (GitHub, Gitea),
+    /// `refs/merge-requests/7/head` (GitLab) and `refs/pull-requests/7/from` (Bitbucket Data Center).
+    pub fn pull_request(&self) -> Option<u64> {
+        let number = PULL_REQUESTS.iter().find_map(|(folder, leaf)| self.0.strip_prefix(folder)?.strip_suffix(leaf))?;
+        let is_number = number.starts_with(|first: char| ('1'..='9').contains(&first)) && number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse().ok().filter(|_| is_number)
+    }
+
+    /// The branch or tag name, `pull/7` for the head of a pull request, or the whole ref for anything else.
     pub fn short(&self) -> &str {
-        self.branch().or_else(|| self.tag()).unwrap_or(&self.0)
+        let pull_request = || {
+            self.pull_request()?;
+            Some(self.0.strip_prefix("refs/")?.rsplit_once('/')?.0)
+        };
+        self.branch().or_else(|| self.tag()).or_else(pull_request).unwrap_or(&self.0)
     }
 }
 
@@ -202,6 +217,25 @@ mod tests {
         for tag in ["latest", "v1.2-rc_3", "_x", "0", &"x".repeat(128)] {
             assert!(ImageTag::new(tag).is_ok(), "{tag}");
         }
+    }
+
+    #[test]
+    fn the_head_of_a_pull_request_is_known_by_its_ref_and_nothing_else_is() {
+        let number = |text: &str| RefName::new(text).expect("a valid ref").pull_request();
+        for text in ["refs/pull/7/head", "refs/merge-requests/7/head", "refs/pull-requests/7/from"] {
+            assert_eq!(number(text), Some(7), "{text}");
+        }
+        for text in [
+            "refs/pull/7/merge",
+            "refs/pull/07/head",
+            "refs/pull/x/head",
+            "refs/pull/7/8/head",
+            "refs/heads/pull/7/head",
+            "refs/pull/+7/head",
+        ] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        assert_eq!(RefName::new("refs/pull/7/head").expect("a valid ref").short(), "pull/7");
     }
 
     #[test]

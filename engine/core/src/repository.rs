@@ -58,6 +58,8 @@ pub struct Repository {
     pub polled_at: Option<Timestamp>,
     /// The last reading's error, if it failed.
     pub poll_error: Option<String>,
+    /// Whether its pull requests were recorded once: those that were there before are not built, only what moves from then on.
+    pub pull_requests_known: bool,
 }
 
 /// What brought a revision to us.
@@ -68,7 +70,7 @@ pub enum RevisionEvent {
     Push,
     /// A tag appeared or moved.
     Tag,
-    /// A pull request (opened by a forge; untrusted when from a fork).
+    /// A pull request was opened or its head moved.
     PullRequest,
 }
 
@@ -100,6 +102,9 @@ pub struct Revision {
     pub event: RevisionEvent,
     /// The commit's first line, author and time.
     pub info: CommitInfo,
+    /// Whether the commit is on a branch or tag of the repository itself. The head of a pull request from a fork is not: its runs
+    /// get no secret, write no cache and never deploy.
+    pub trusted: bool,
     /// Who pushed, when we know (hosted repositories: the token's user).
     pub actor: Option<String>,
     /// When we saw it.

@@ -58,7 +58,7 @@ impl Registry {
         });
         let manifest = self.blobs.put(manifest.to_string().as_bytes())?;
         let parts: Vec<Digest> = layers.iter().chain([&config]).map(|part| part.digest).collect();
-        self.publish(&request.webhook, &request.tag, &manifest, &parts)?;
+        self.publish(&request.webhook, request.tag.as_ref(), &manifest, &parts)?;
         let files = copied.iter().map(|layer| layer.len() as u64).sum();
         Ok(BuiltImage { digest: manifest.digest, size: layers.iter().map(|layer| layer.size).sum(), files })
     }

@@ -242,7 +242,7 @@ impl Registry {
     pub(crate) fn publish(
         &self,
         repository: &WebhookName,
-        tag: &ImageTag,
+        tag: Option<&ImageTag>,
         manifest: &StoredBlob,
         parts: &[Digest],
     ) -> Result<(), PortError> {
@@ -251,7 +251,7 @@ impl Registry {
             self.repositories.link_blob(repository, part)?;
         }
         self.repositories.link_manifest(repository, &manifest.digest, ManifestKind::OciImage)?;
-        self.repositories.tag(repository, tag, &manifest.digest)
+        tag.map_or(Ok(()), |tag| self.repositories.tag(repository, tag, &manifest.digest))
     }
 }
 

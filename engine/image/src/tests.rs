@@ -51,7 +51,7 @@ fn request(workspace: &Path, copy: &[(&str, &str)]) -> ImageRequest {
     let copy = copy.iter().map(|(from, to)| CopyInstruction { source: (*from).to_owned(), destination: (*to).to_owned() });
     ImageRequest {
         webhook: name("shop"),
-        tag: ImageTag::new("0123456789ab").expect("a valid tag"),
+        tag: Some(ImageTag::new("0123456789ab").expect("a valid tag")),
         workspace: workspace.to_owned(),
         respect_ignore_files: true,
         base: BaseImage::Scratch,

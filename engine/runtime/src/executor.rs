@@ -104,7 +104,13 @@ impl ProcessExecutor {
             writable.push(cache.directory.clone());
         }
         mounts.extend(writable.iter().map(|folder| Mount::Write { source: folder.clone(), target: folder.clone() }));
-        let sandbox = self.options.sandbox.as_ref().filter(|_| job.isolation == Isolation::Sandbox);
+        let sandbox = self.options.sandbox.as_ref().filter(|_| job.isolation != Isolation::None);
+        if sandbox.is_none() && job.isolation == Isolation::Required {
+            return Err(PortError::failed(
+                "it comes from a fork, and what strangers wrote is run in the sandbox only: install bubblewrap and leave `sandbox` of the \
+                 settings at `preferred`, or set `git.pull_requests: own`",
+            ));
+        }
         environment.entry("HOME".to_owned()).or_insert_with(|| match sandbox {
             Some(_) => HOME.to_owned(),
             None => home.to_string_lossy().into_owned(),

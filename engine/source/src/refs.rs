@@ -4,25 +4,27 @@
 use std::path::{Path, PathBuf};
 
 use gix_ref::{Target, file};
-use hookwright_core::{Digest, Sha256};
+use hookwright_core::{Digest, PULL_REQUESTS, Sha256};
 
 /// Larger files of packed refs are left to git, in bytes.
 const PACKED: u64 = 64 << 20;
 
-/// A digest of `HEAD`, branches and tags. `None` when the library cannot tell: another ref backend, a linked work tree, a branch
+/// A digest of `HEAD`, branches, tags and, when they are wanted, everything where pull requests have their heads. `None` when the library cannot tell: another ref backend, a linked work tree, a branch
 /// that points to something else, no repository at all. Then git is asked.
-pub(crate) async fn seen(repository: PathBuf) -> Option<Digest> {
+pub(crate) async fn seen(repository: PathBuf, pull_requests: bool) -> Option<Digest> {
     // A panic of the library is as good as "cannot tell".
-    tokio::task::spawn_blocking(move || read(&repository)).await.ok().flatten()
+    tokio::task::spawn_blocking(move || read(&repository, pull_requests)).await.ok().flatten()
 }
 
-fn read(repository: &Path) -> Option<Digest> {
+fn read(repository: &Path, pull_requests: bool) -> Option<Digest> {
     let folder = git_folder(repository)?;
     let met = |name: &str| folder.join(name).symlink_metadata().ok();
     let is_link = |name: &str| met(name).is_some_and(|met| met.is_symlink());
     if met("reftable").is_some()
         || met("commondir").is_some()
-        || ["HEAD", "refs", "refs/heads", "refs/tags", "packed-refs"].into_iter().any(is_link)
+        || ["HEAD", "refs", "refs/heads", "refs/tags", "refs/pull", "refs/merge-requests", "refs/pull-requests", "packed-refs"]
+            .into_iter()
+            .any(is_link)
     {
         return None;
     }
@@ -36,7 +38,8 @@ fn read(repository: &Path) -> Option<Digest> {
         None => digest.part(""),
     };
     let store = file::Store::at(folder, Default::default());
-    for prefix in ["refs/heads/", "refs/tags/"] {
+    let theirs = PULL_REQUESTS.iter().map(|(prefix, _)| *prefix).filter(|_| pull_requests);
+    for prefix in ["refs/heads/", "refs/tags/"].into_iter().chain(theirs) {
         for reference in store.loose_iter_prefixed(prefix.try_into().ok()?).ok()? {
             let reference = reference.ok()?;
             digest.part(reference.name.as_bstr());

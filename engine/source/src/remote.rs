@@ -42,7 +42,7 @@ impl GitSource {
 
     /// A folder of this machine: git is asked only when the library sees that something moved, or cannot read it.
     async fn folder_tips(&self, address: &Address, path: PathBuf, location: &Location) -> Result<Tips, PortError> {
-        let seen = refs::seen(path).await;
+        let seen = refs::seen(path, location.pull_requests).await;
         if let Some(seen) = seen
             && let Some(tips) = self.remembered(location.id, seen)
         {
@@ -50,17 +50,23 @@ impl GitSource {
         }
         let asked = self.remote_git(Path::new("/nonexistent"), address, location)?.args(["ls-remote", "--symref", "--", address.as_str()]);
         let listing = asked.deadline(LISTING).output(&format!("read the refs of `{}`", address.as_str())).await?;
-        let tips = parse(&String::from_utf8_lossy(&listing));
+        let tips = parse(&String::from_utf8_lossy(&listing), location.pull_requests);
         if let Some(seen) = seen {
             self.remember(location.id, seen, &tips);
         }
         Ok(tips)
     }
 
-    /// Another machine: only branches and tags are asked for (a ref prefix of protocol v2), and `HEAD` only when one moved.
+    /// Another machine: only branches and tags are asked for (a ref prefix of protocol v2), and `HEAD` only when one moved. With
+    /// pull requests it is everything at once: git knows no prefix for them.
     async fn network_tips(&self, address: &Address, location: &Location) -> Result<Tips, PortError> {
         let nowhere = Path::new("/nonexistent");
         let doing = format!("read the refs of `{}`", address.as_str());
+        if location.pull_requests {
+            let asked = self.remote_git(nowhere, address, location)?.args(["ls-remote", "--symref", "--", address.as_str()]);
+            let listing = asked.deadline(LISTING).output(&doing).await?;
+            return Ok(parse(&String::from_utf8_lossy(&listing), true));
+        }
         let asked = self.remote_git(nowhere, address, location)?.args(["ls-remote", "--heads", "--tags", "--", address.as_str()]);
         let listing = asked.deadline(LISTING).output(&doing).await?;
         let seen = Digest::of(&listing);
@@ -71,7 +77,7 @@ impl GitSource {
         let head = asked.deadline(LISTING).output(&doing).await?;
         let head = String::from_utf8_lossy(&head);
         let head: String = head.lines().filter(|line| line.starts_with("ref: ")).flat_map(|line| [line, "\n"]).collect();
-        let tips = parse(&format!("{head}{}", String::from_utf8_lossy(&listing)));
+        let tips = parse(&format!("{head}{}", String::from_utf8_lossy(&listing)), false);
         self.remember(location.id, seen, &tips);
         Ok(tips)
     }
@@ -158,7 +164,7 @@ impl GitSource {
         if !folder.join("HEAD").is_file() {
             return Err(PortError::failed(format!("the repository `{}` is not there; push to it, or restore its folder", location.name)));
         }
-        let seen = refs::seen(folder.clone()).await;
+        let seen = refs::seen(folder.clone(), false).await;
         if let Some(seen) = seen
             && let Some(tips) = self.remembered(location.id, seen)
         {
@@ -168,7 +174,7 @@ impl GitSource {
         let listing = Git::at(&folder).args(["for-each-ref", format, "refs/heads", "refs/tags"]).output("list the refs").await?;
         let head = tokio::fs::read_to_string(folder.join("HEAD")).await.unwrap_or_default();
         let head = head.trim().strip_prefix("ref: ").map(|target| format!("ref: {target}\tHEAD\n")).unwrap_or_default();
-        let tips = parse(&format!("{head}{}", String::from_utf8_lossy(&listing)));
+        let tips = parse(&format!("{head}{}", String::from_utf8_lossy(&listing)), false);
         if let Some(seen) = seen {
             self.remember(location.id, seen, &tips);
         }
@@ -217,7 +223,7 @@ fn write_privately(path: &Path, content: &[u8]) -> Result<(), PortError> {
 }
 
 /// Understands the output of `ls-remote --symref`: `ref: NAME\tHEAD`, then `ID\tNAME` with `^{}` for peeled tags.
-pub(crate) fn parse(listing: &str) -> Tips {
+pub(crate) fn parse(listing: &str, pull_requests: bool) -> Tips {
     let mut result = Tips::default();
     let mut head = None;
     for (left, name) in listing.lines().filter_map(|line| line.split_once('\t')) {
@@ -227,7 +233,8 @@ pub(crate) fn parse(listing: &str) -> Tips {
         }
         let (name, peeled) = name.strip_suffix("^{}").map_or((name, false), |name| (name, true));
         let (Ok(reference), Ok(commit)) = (RefName::new(name), left.parse::<CommitSha>()) else { continue };
-        if reference.branch().is_none() && reference.tag().is_none() {
+        let is_wanted = reference.branch().is_some() || reference.tag().is_some() || pull_requests && reference.pull_request().is_some();
+        if !is_wanted {
             continue;
         }
         // A peeled tag follows its tag.
@@ -250,7 +257,7 @@ mod tests {
     #[test]
     fn an_annotated_tag_is_peeled_to_its_commit() {
         let (tag, commit) = ("a".repeat(40), "b".repeat(40));
-        let tips = parse(&format!("{tag}\trefs/tags/v1\n{commit}\trefs/tags/v1^{{}}\n"));
+        let tips = parse(&format!("{tag}\trefs/tags/v1\n{commit}\trefs/tags/v1^{{}}\n"), false);
         assert_eq!(tips.tips[0].commit.as_str(), commit);
     }
 

@@ -7,15 +7,19 @@ use hookwright_core::{CommitSha, RefName, Repository, RepositoryId, RepositoryKi
 use crate::sql::{Row, args};
 use crate::{Error, Result, Store, Tx};
 
-const FETCH: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories WHERE id = $1";
-const FETCH_BY_NAME: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories WHERE name = $1";
-const LIST: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories ORDER BY name";
-const PAGE: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error FROM repositories
+const FETCH: &str =
+    "SELECT id, name, url, default_branch, created_at, polled_at, poll_error, pull_requests_known FROM repositories WHERE id = $1";
+const FETCH_BY_NAME: &str =
+    "SELECT id, name, url, default_branch, created_at, polled_at, poll_error, pull_requests_known FROM repositories WHERE name = $1";
+const LIST: &str =
+    "SELECT id, name, url, default_branch, created_at, polled_at, poll_error, pull_requests_known FROM repositories ORDER BY name";
+const PAGE: &str = "SELECT id, name, url, default_branch, created_at, polled_at, poll_error, pull_requests_known FROM repositories
     WHERE name > $1 ORDER BY name LIMIT $2";
 const INSERT: &str = "INSERT INTO repositories (id, name, url, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING";
 const DELETE: &str = "DELETE FROM repositories WHERE id = $1";
 const POLLED: &str = "UPDATE repositories SET polled_at = $1, poll_error = $2 WHERE id = $3";
 const DEFAULT_BRANCH: &str = "UPDATE repositories SET default_branch = $1 WHERE id = $2";
+const PULL_REQUESTS_KNOWN: &str = "UPDATE repositories SET pull_requests_known = $1 WHERE id = $2";
 const TIPS: &str = "SELECT reference, commit_sha FROM ref_tips WHERE repository = $1 AND commit_sha <> ''";
 const TIP_SET: &str = "INSERT INTO ref_tips (repository, reference, commit_sha, sequence, updated_at) VALUES ($1, $2, $3, 1, $4)
     ON CONFLICT (repository, reference)
@@ -31,6 +35,7 @@ fn repository(row: &Row) -> Result<Repository> {
         created_at: row.instant("created_at")?,
         polled_at: row.optional_instant("polled_at")?,
         poll_error: row.optional_text("poll_error")?,
+        pull_requests_known: row.flag("pull_requests_known")?,
     })
 }
 
@@ -108,6 +113,11 @@ impl Tx {
     /// Forgets a repository and its recorded tips; runs and releases stay. `false` when it is gone already.
     pub async fn repository_delete(&mut self, id: &RepositoryId) -> Result<bool> {
         Ok(self.execute(DELETE, args![id]).await? > 0)
+    }
+
+    /// Writes down whether the repository's pull requests are recorded among its tips.
+    pub async fn repository_set_pull_requests_known(&mut self, id: &RepositoryId, known: bool) -> Result<()> {
+        self.execute(PULL_REQUESTS_KNOWN, args![known, id]).await.map(drop)
     }
 
     /// Records where a ref points to now, `None` when it is gone; returns the sequence number of this update of the ref.

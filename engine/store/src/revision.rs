@@ -6,11 +6,12 @@ use crate::sql::{Row, args, json_text};
 use crate::{Error, Result, Store, Tx};
 
 const INSERT: &str = "INSERT INTO revisions
-    (id, repository, reference, commit_sha, previous_sha, sequence, event, info, actor, seen_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    (id, repository, reference, commit_sha, previous_sha, sequence, event, info, trusted, actor, seen_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     ON CONFLICT (repository, reference, sequence) DO NOTHING";
-const FETCH: &str = "SELECT id, repository, reference, commit_sha, previous_sha, event, info, actor, seen_at FROM revisions WHERE id = $1";
-const UNPLANNED: &str = "SELECT id, repository, reference, commit_sha, previous_sha, event, info, actor, seen_at FROM revisions
+const FETCH: &str =
+    "SELECT id, repository, reference, commit_sha, previous_sha, event, info, trusted, actor, seen_at FROM revisions WHERE id = $1";
+const UNPLANNED: &str = "SELECT id, repository, reference, commit_sha, previous_sha, event, info, trusted, actor, seen_at FROM revisions
     WHERE planned_at IS NULL ORDER BY id LIMIT 100";
 const PLANNED: &str = "UPDATE revisions SET planned_at = $1 WHERE id = $2";
 
@@ -28,6 +29,7 @@ fn revision(row: &Row) -> Result<Revision> {
         previous: row.optional_parse("previous_sha")?,
         event,
         info: row.json("info")?,
+        trusted: row.flag("trusted")?,
         actor: row.optional_text("actor")?,
         seen_at: row.instant("seen_at")?,
     })
@@ -45,6 +47,7 @@ impl Tx {
             sequence,
             revision.event.as_str(),
             json_text(&revision.info),
+            revision.trusted,
             revision.actor,
             revision.seen_at,
         ];

@@ -151,7 +151,7 @@ struct RepositoryView {
 
 impl RepositoryView {
     fn new(repository: Repository, credential: Option<String>) -> Self {
-        let Repository { id, name, kind, default_branch, created_at, polled_at, poll_error } = repository;
+        let Repository { id, name, kind, default_branch, created_at, polled_at, poll_error, pull_requests_known: _ } = repository;
         let url = match kind {
             RepositoryKind::Hosted => None,
             RepositoryKind::Remote { url } => Some(url),

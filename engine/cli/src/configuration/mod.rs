@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hookwright_control::PullRequests;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -118,6 +119,8 @@ pub(crate) struct GitConfiguration {
     pub(crate) poll_interval: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) quiet_interval: Duration,
+    #[serde(deserialize_with = "pull_requests")]
+    pub(crate) pull_requests: PullRequests,
 }
 
 /// How long things are kept.
@@ -290,6 +293,16 @@ fn sandbox<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Sandbox,
         "preferred" | "true" => Ok(Sandbox::Preferred),
         "off" | "false" => Ok(Sandbox::Off),
         other => Err(serde::de::Error::custom(format!("`sandbox` is `required`, `preferred` or `off`, not `{other}`"))),
+    }
+}
+
+fn pull_requests<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<PullRequests, D::Error> {
+    let setting = Value::deserialize(deserializer)?;
+    match setting.as_str().map(str::to_owned).unwrap_or_else(|| setting.to_string()).as_str() {
+        "all" => Ok(PullRequests::All),
+        "own" => Ok(PullRequests::Own),
+        "off" | "false" => Ok(PullRequests::Ignored),
+        other => Err(serde::de::Error::custom(format!("`git.pull_requests` is `all`, `own` or `off`, not `{other}`"))),
     }
 }
 

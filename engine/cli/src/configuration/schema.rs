@@ -12,6 +12,7 @@ use super::{DEFAULTS, Error, parse_duration, parse_object};
 fn special(path: &str) -> Option<Value> {
     match path {
         "sandbox" => Some(json!({ "enum": ["required", "preferred", "off", true, false] })),
+        "git.pull_requests" => Some(json!({ "enum": ["all", "own", "off", false] })),
         "limits.stage_memory" | "limits.handler_memory" => Some(json!({ "type": "integer", "minimum": -1 })),
         _ => None,
     }

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hookwright_core::port::{Location, Notifier, Tip, Topic};
 use hookwright_core::{
-    Actor, RefName, Repository, RepositoryId, RepositoryKind, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
+    Actor, CommitSha, RefName, Repository, RepositoryId, RepositoryKind, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
 };
 use hookwright_store::{NewAudit, Tx, WebhookSpec};
 use tracing::info;
 
 use crate::run::{NewRun, create_in, location};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, PullRequests, Result};
 
 pub(crate) use poll::run;
 use survey::{Found, Survey, survey};
@@ -61,16 +61,25 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
     let moved: Vec<&Tip> = now_there.tips.iter().filter(|tip| recorded.get(&tip.reference) != Some(&tip.commit)).collect();
     let default_branch = default_branch(repository, now_there.default_branch.as_deref(), &now_there.tips);
     let new_default = default_branch.as_deref().filter(|branch| repository.default_branch.as_deref() != Some(*branch));
-    if gone.is_empty() && moved.is_empty() && new_default.is_none() {
+    let pull_requests_known = place.pull_requests;
+    if gone.is_empty() && moved.is_empty() && new_default.is_none() && repository.pull_requests_known == pull_requests_known {
         return Ok(false);
     }
     if let (Some(branch), RepositoryKind::Hosted) = (new_default, &repository.kind) {
         deps.git_host.set_default_branch(&repository.name, branch).await?;
     }
-    let mut surveys = Vec::new();
+    let own: HashSet<&CommitSha> = now_there.tips.iter().filter(|tip| tip.reference.branch().is_some()).map(|tip| &tip.commit).collect();
+    let (mut surveys, mut passed_over) = (Vec::new(), Vec::new());
     let mut refused = None;
-    for tip in &moved {
-        match revise(deps, &place, tip, recorded.get(&tip.reference).cloned(), actor).await {
+    for tip in moved.iter().copied() {
+        let is_trusted = tip.reference.pull_request().is_none() || own.contains(&tip.commit);
+        let is_built = tip.reference.pull_request().is_none()
+            || repository.pull_requests_known && (is_trusted || deps.settings.pull_requests == PullRequests::All);
+        if !is_built {
+            passed_over.push(tip);
+            continue;
+        }
+        match revise(deps, &place, tip, recorded.get(&tip.reference).cloned(), is_trusted, actor).await {
             Ok(revision) => surveys.push(survey(deps, &place, repository, revision, default_branch.as_deref(), None).await?),
             // One ref that cannot be taken keeps no other from being built. It stays unrecorded and is tried again.
             Err(Error::Invalid(why)) => refused = Some(Error::Invalid(format!("`{}`: {why}", tip.reference.short()))),
@@ -78,6 +87,7 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
         }
     }
     if surveys.is_empty()
+        && passed_over.is_empty()
         && gone.is_empty()
         && new_default.is_none()
         && let Some(refused) = refused
@@ -90,6 +100,12 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
     let mut tx = deps.store.begin().await?;
     for reference in gone {
         tx.ref_tip_set(&repository.id, reference, None).await?;
+    }
+    for tip in passed_over {
+        tx.ref_tip_set(&repository.id, &tip.reference, Some(&tip.commit)).await?;
+    }
+    if repository.pull_requests_known != pull_requests_known {
+        tx.repository_set_pull_requests_known(&repository.id, pull_requests_known).await?;
     }
     let mut created = Vec::new();
     for survey in &surveys {
@@ -161,8 +177,12 @@ async fn record_in(
         let new = match found {
             Found::Webhook { file, spec, plan } => {
                 let folder = file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
-                let owner = tx.webhook_claim(&spec.name, &repository.id, folder).await?;
-                if owner.repository == repository.id {
+                // A stranger's pull request takes no name.
+                let owner = match survey.revision.trusted {
+                    true => Some(tx.webhook_claim(&spec.name, &repository.id, folder).await?),
+                    false => deps.store.webhook_fetch(&spec.name).await?,
+                };
+                if owner.is_none_or(|owner| owner.repository == repository.id) {
                     if is_default {
                         let text = serde_json::to_string(spec).map_err(|cause| Error::internal("write the spec as JSON", cause))?;
                         let stored = WebhookSpec { revision: survey.revision.id, file: file.to_string(), spec: text };
@@ -208,7 +228,8 @@ async fn revise(
     deps: &Deps,
     place: &Location,
     tip: &Tip,
-    previous: Option<hookwright_core::CommitSha>,
+    previous: Option<CommitSha>,
+    trusted: bool,
     actor: Option<&str>,
 ) -> Result<Revision> {
     deps.revisions.fetch(place, tip).await?;
@@ -218,8 +239,13 @@ async fn revise(
         reference: tip.reference.clone(),
         commit: tip.commit.clone(),
         previous,
-        event: if tip.reference.tag().is_some() { RevisionEvent::Tag } else { RevisionEvent::Push },
+        event: match &tip.reference {
+            reference if reference.pull_request().is_some() => RevisionEvent::PullRequest,
+            reference if reference.tag().is_some() => RevisionEvent::Tag,
+            _ => RevisionEvent::Push,
+        },
         info: deps.revisions.commit_info(place, &tip.commit).await?,
+        trusted,
         actor: actor.map(str::to_owned),
         seen_at: deps.clock.now(),
     })

@@ -104,7 +104,7 @@ impl Control {
         tx.audit_append(line(actor, "repository.removed", name)).await?;
         tx.commit("repository.removed").await?;
         if let RepositoryKind::Remote { url } = repository.kind {
-            let place = Location { id: repository.id, name: name.clone(), url: Some(url), credential: None };
+            let place = Location { id: repository.id, name: name.clone(), url: Some(url), credential: None, pull_requests: false };
             deps.revisions.forget(&place).await?;
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Control {
     async fn try_out(&self, name: &RepositoryName, url: &str, credential: Option<&RemoteCredential>) -> Result<()> {
         let deps = self.deps();
         let id = RepositoryId::new(deps.ids.as_ref());
-        let place = Location { id, name: name.clone(), url: Some(url.to_owned()), credential: credential.cloned() };
+        let place = Location { id, name: name.clone(), url: Some(url.to_owned()), credential: credential.cloned(), pull_requests: false };
         let tried = deps.revisions.tips(&place).await.map_err(|error| Error::Invalid(error.message))?;
         // Nothing is kept under an id that was only made for this.
         deps.revisions.forget(&place).await?;

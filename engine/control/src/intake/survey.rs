@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use hookwright_core::port::{Location, TreeEntry, TreeEntryKind};
-use hookwright_core::{Blame, RepoPath, Repository, Revision, WebhookName};
+use hookwright_core::{Blame, CommitSha, RefName, RepoPath, Repository, Revision, RevisionEvent, WebhookName};
 use hookwright_spec::{Plan, PlanRequest, Spec, TreeFile};
 
 use crate::{Deps, Result};
@@ -110,13 +110,19 @@ impl One<'_> {
 
     /// A spec that cannot be read fails a run only where it would have been built; elsewhere it is somebody's work in progress.
     fn unreadable(&self, webhook: Option<WebhookName>, problem: String) -> Option<Found> {
-        let built = self.only.is_some() || self.revision.reference.branch().is_some_and(|branch| self.default_branch == Some(branch));
+        let built = self.only.is_some()
+            || self.revision.event == RevisionEvent::PullRequest
+            || self.revision.reference.branch().is_some_and(|branch| self.default_branch == Some(branch));
         built.then_some(Found::Unreadable { webhook, problem })
     }
 
-    /// Whether the spec wants this ref built: `branches`, where `tags/<glob>` names tags; without one the default branch.
+    /// Whether the spec wants this ref built: `branches`, where `tags/<glob>` names tags; without one the default branch. Pull
+    /// requests always are.
     fn is_built(&self, spec: &Spec) -> bool {
         let reference = &self.revision.reference;
+        if self.revision.event == RevisionEvent::PullRequest {
+            return true;
+        }
         let name = match (reference.branch(), reference.tag()) {
             (Some(branch), _) => branch.to_owned(),
             (None, Some(tag)) => format!("tags/{tag}"),
@@ -141,8 +147,7 @@ impl One<'_> {
 
     /// What changed in its folder since its own last success; `None` when there is nothing to do.
     async fn changed(&self, spec: &Spec) -> Result<Option<Vec<String>>> {
-        let reference = &self.revision.reference;
-        let Some(built) = self.deps.store.run_last_success(&spec.name, self.repository.id, reference).await? else {
+        let Some(built) = self.last_success(spec).await? else {
             return Ok(Some(Vec::new()));
         };
         let Some(paths) = self.deps.revisions.changed(self.place, &built, &self.revision.commit).await? else {
@@ -153,6 +158,19 @@ impl One<'_> {
         let matching = globs(patterns);
         let touched = changed.iter().any(|path| patterns.is_empty() || path == FILE || matching.is_match(path));
         Ok((touched || self.only.is_some()).then_some(changed))
+    }
+
+    /// The commit of its last success on this ref. A pull request starts from that of the default branch.
+    async fn last_success(&self, spec: &Spec) -> Result<Option<CommitSha>> {
+        let of = async |reference: &RefName| self.deps.store.run_last_success(&spec.name, self.repository.id, reference).await;
+        if let Some(built) = of(&self.revision.reference).await? {
+            return Ok(Some(built));
+        }
+        let base = self.default_branch.filter(|_| self.revision.event == RevisionEvent::PullRequest);
+        match base.and_then(|branch| RefName::new(format!("refs/heads/{branch}")).ok()) {
+            Some(base) => Ok(of(&base).await?),
+            None => Ok(None),
+        }
     }
 
     fn plan(&self, spec: &Spec, text: &str, changed: &[String]) -> std::result::Result<Plan, String> {
@@ -177,6 +195,8 @@ impl One<'_> {
         let mut plan = hookwright_spec::plan(request).map_err(|problems| problems.to_string())?;
         if !self.deps.settings.deploys {
             plan.leave_out_deploys("nothing is deployed here");
+        } else if self.revision.event == RevisionEvent::PullRequest {
+            plan.leave_out_deploys("a pull request is built and tested, and deployed once it is merged");
         }
         Ok(plan)
     }

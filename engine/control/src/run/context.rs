@@ -6,7 +6,7 @@ use hookwright_spec::{Plan, PlannedStage, Spec, StageKind};
 use hookwright_store::RunRecord;
 
 use crate::scheduler::Node;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, PullRequests, Result};
 
 /// A run's plan, spec and revision.
 pub(crate) struct RunContext {
@@ -62,5 +62,6 @@ pub(crate) async fn location(deps: &Deps, repository: &Repository) -> Result<Loc
         RepositoryKind::Hosted => (None, None),
         RepositoryKind::Remote { url } => (Some(url.clone()), deps.store.remote_credential_fetch(&repository.id).await?),
     };
-    Ok(Location { id: repository.id, name: repository.name.clone(), url, credential })
+    let pull_requests = url.is_some() && deps.settings.pull_requests != PullRequests::Ignored;
+    Ok(Location { id: repository.id, name: repository.name.clone(), url, credential, pull_requests })
 }

@@ -51,7 +51,7 @@ pub(crate) async fn create_in(deps: &Deps, tx: &mut Tx, new: NewRun<'_>) -> Resu
         revision: new.revision.id,
         reason: new.reason,
         plan_digest,
-        trusted: true,
+        trusted: new.revision.trusted,
         status,
         status_reason,
         superseded_by: None,

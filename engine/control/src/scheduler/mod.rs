@@ -360,13 +360,21 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Fills the free slots, oldest run first.
+    /// Fills the free slots, oldest run first. Runs of strangers come after all others and leave them a slot, where there are two.
     fn claim(&mut self) -> Result<Vec<StageRunId>> {
+        let slots = self.deps.settings.executors.max(1);
+        let mut claimed = self.claim_of(true, slots)?;
+        claimed.extend(self.claim_of(false, slots.saturating_sub(1).max(1))?);
+        Ok(claimed)
+    }
+
+    /// Claims stages of the runs that are trusted, or of those that are not, until `slots` are busy.
+    fn claim_of(&mut self, trusted: bool, slots: usize) -> Result<Vec<StageRunId>> {
         let busy = self.working.values().filter(|working| !matches!(working.phase, Phase::Held(_))).count();
-        let mut free = self.deps.settings.executors.max(1).saturating_sub(busy);
+        let mut free = slots.saturating_sub(busy);
         let now = self.deps.clock.now();
         let mut claimed = Vec::new();
-        for (run, active) in &mut self.runs {
+        for (run, active) in self.runs.iter_mut().filter(|(_, active)| active.live.run.trusted == trusted) {
             if free == 0 {
                 break;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hookwright_core::port::{CacheMount, Job, JobEnd, JobOutcome};
+use hookwright_core::port::{CacheMount, Isolation, Job, JobEnd, JobOutcome};
 use hookwright_core::status::StageStatus;
 use hookwright_core::{Artifact, ArtifactId, ArtifactKind, Digest, EnvironmentName, SecretValue, Sha256};
 
@@ -20,7 +20,9 @@ const BUILD: &str = "build";
 
 impl Context {
     pub(super) async fn start(&self, script: &str) -> Result<Prepared> {
-        let cache_key = if self.stage().cacheable { Some(self.cache_key().await?) } else { None };
+        // What a stage made with secrets in its reach is not for strangers either.
+        let may_reuse = self.run.run.trusted || self.stage().secrets.is_empty();
+        let cache_key = if self.stage().cacheable && may_reuse { Some(self.cache_key().await?) } else { None };
         if let Some(cache_key) = cache_key
             && let Some(entry) = self.deps.store.cache_fetch(&cache_key).await?
         {
@@ -43,7 +45,7 @@ impl Context {
             timeout: self.stage().timeout,
             log_limit: settings.log_limit,
             limits: settings.limits,
-            isolation: settings.isolation,
+            isolation: if self.run.run.trusted { settings.isolation } else { Isolation::Required },
             network: settings.network,
         };
         self.deps.executor.start(&job).await?;
@@ -100,6 +102,9 @@ impl Context {
             ("HOOKWRIGHT_TAG", revision.reference.tag().unwrap_or_default().to_owned()),
             ("HOOKWRIGHT_EVENT", revision.event.as_str().to_owned()),
         ];
+        if let Some(number) = revision.reference.pull_request() {
+            environment.insert("HOOKWRIGHT_PULL_REQUEST".to_owned(), number.to_string());
+        }
         environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
         environment
     }

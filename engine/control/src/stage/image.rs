@@ -22,7 +22,8 @@ impl Context {
         let title = spec.title.clone().unwrap_or_else(|| spec.name.to_string());
         let request = ImageRequest {
             webhook: spec.name.clone(),
-            tag: ImageTag::from(&self.run.revision.commit),
+            // Whoever opens a pull request could aim at the tag of another commit.
+            tag: self.run.run.trusted.then(|| ImageTag::from(&self.run.revision.commit)),
             workspace: workspace.clone(),
             respect_ignore_files: *respect_ignore_files,
             base: BaseImage::Scratch,

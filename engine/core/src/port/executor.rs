@@ -23,6 +23,8 @@ pub struct CacheMount {
 pub enum Isolation {
     /// In a sandbox where the machine offers one, else as a plain process group.
     Sandbox,
+    /// In a sandbox, or not at all: strangers wrote what it runs.
+    Required,
     /// As a plain process group: what the daemon's configuration says, or a measurement without the sandbox.
     None,
 }

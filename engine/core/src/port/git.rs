@@ -18,12 +18,14 @@ pub struct Location {
     pub url: Option<String>,
     /// What a watched remote is read with; it is sent to no other address.
     pub credential: Option<RemoteCredential>,
+    /// Whether the heads of its pull requests are listed among the tips; those of a hosted repository never are.
+    pub pull_requests: bool,
 }
 
 /// A ref and what it points to (tags peeled to their commit).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tip {
-    /// The full ref name; branches and tags only.
+    /// The full ref name of a branch, a tag or the head of a pull request.
     pub reference: RefName,
     /// The commit.
     pub commit: CommitSha,
@@ -34,7 +36,7 @@ pub struct Tip {
 pub struct Tips {
     /// Where `HEAD` points to, if it names a branch that exists.
     pub default_branch: Option<String>,
-    /// All branches and tags, by name.
+    /// All branches and tags, and the pull requests that were asked for, by name.
     pub tips: Vec<Tip>,
 }
 

@@ -43,8 +43,8 @@ pub struct ImageConfig {
 pub struct ImageRequest {
     /// The repository in the registry.
     pub webhook: WebhookName,
-    /// The tag it gets besides its digest: the short commit.
-    pub tag: ImageTag,
+    /// The tag it gets besides its digest, the short commit; `None` for one that is known by its digest alone.
+    pub tag: Option<ImageTag>,
     /// Files are taken from here.
     pub workspace: PathBuf,
     /// Ignore files whose patterns are left out when a whole folder is copied (`.dockerignore` wins over `.gitignore`).

@@ -54,7 +54,7 @@ pub(crate) fn name(text: &str) -> RepositoryName {
 }
 
 pub(crate) fn location(text: &str, url: Option<&str>) -> Location {
-    Location { id: RepositoryId::new(&Random), name: name(text), url: url.map(str::to_owned), credential: None }
+    Location { id: RepositoryId::new(&Random), name: name(text), url: url.map(str::to_owned), credential: None, pull_requests: true }
 }
 
 pub(crate) fn file_url(path: &Path) -> String {

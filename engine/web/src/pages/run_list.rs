@@ -69,10 +69,12 @@ impl RunRow {
         let (commit, title, author, reference) = revision.map_or_else(
             || (String::new(), "(its commit is not known any more)".to_owned(), String::new(), String::new()),
             |revision| {
-                let reference = revision.reference.to_string();
-                let reference =
-                    reference.strip_prefix("refs/heads/").or(reference.strip_prefix("refs/tags/")).unwrap_or(&reference).to_owned();
-                (short(&revision.commit), visible(&revision.info.title), visible(&revision.info.author), visible(&reference))
+                (
+                    short(&revision.commit),
+                    visible(&revision.info.title),
+                    visible(&revision.info.author),
+                    visible(revision.reference.short()),
+                )
             },
         );
         Ok(Self {

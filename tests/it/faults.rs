@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hookwright_testkit::{Daemon, WorkingCopy};
+use hookwright_testkit::{Daemon, DaemonOptions, WorkingCopy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 
@@ -92,4 +92,70 @@ async fn a_second_daemon_on_the_same_postgresql_is_refused() {
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("another daemon already works on `hookwright_"), "{text}");
+}
+
+/// A clock of the daemon's own that a test moves, through Debian's libfaketime; what counts up steadily stays as it is.
+struct MovedClock {
+    file: tempfile::NamedTempFile,
+}
+
+impl MovedClock {
+    fn new() -> Self {
+        let clock = Self { file: tempfile::NamedTempFile::new().expect("a file") };
+        clock.jump("+0");
+        clock
+    }
+
+    /// Moves the clock, `+3h` ahead or `-2h` behind the true time.
+    fn jump(&self, offset: &str) {
+        std::fs::write(self.file.path(), format!("{offset}\n")).expect("a written file");
+    }
+
+    fn options(&self) -> DaemonOptions {
+        let folders = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
+        let library = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+        let library = library.expect("this test needs Debian's package `faketime`");
+        DaemonOptions::new(BINARY)
+            .variable("LD_PRELOAD", &library.to_string_lossy())
+            .variable("FAKETIME_TIMESTAMP_FILE", &self.file.path().to_string_lossy())
+            .variable("FAKETIME_NO_CACHE", "1")
+            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_hours_both_ways_disturbs_no_run_and_no_deployment() {
+    let clock = MovedClock::new();
+    let mut daemon = Daemon::start_with(clock.options()).await;
+    let copy = WorkingCopy::of(&python_example());
+    let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
+    let stage = "    slow:\n      needs: [checkout]\n      timeout: 10m\n      run: for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done; echo done\n    deploy:\n      needs: [slow, image]\n";
+    copy.write("webhook.yaml", &format!("{spec}pipeline:\n  stages:\n{stage}")).commit("Take a while");
+    let mut releases = Vec::new();
+    for (number, offset) in [(1, "+3h"), (2, "-2h"), (3, "+0")] {
+        copy.write("count", &number.to_string()).commit("Count");
+        copy.push(&daemon, "hello-python");
+        daemon
+            .until("the slow stage to run", async |daemon: &Daemon| {
+                let list = daemon.get("/api/v1/runs?webhook=hello-python").await;
+                let newest = list["items"].as_array()?.first()?.clone();
+                let run = daemon.get(&format!("/api/v1/runs/{}", newest["id"].as_str()?)).await;
+                let is_slow = |stage: &serde_json::Value| stage["stage"] == "slow" && stage["status"] == "running";
+                (newest["number"] == number && run["stages"].as_array()?.iter().any(is_slow)).then_some(())
+            })
+            .await;
+        clock.jump(offset);
+        let run = daemon.run_ended("hello-python", number).await;
+        assert_eq!(run["status"], "succeeded", "{run}\n{}", daemon.log());
+        let stages = daemon.get(&format!("/api/v1/runs/{}", run["id"].as_str().expect("an id"))).await;
+        assert!(stages["stages"].as_array().expect("stages").iter().all(|stage| stage["attempt"] == 1), "nothing ran twice: {stages}");
+        let webhook = daemon.get("/api/v1/webhooks/hello-python").await;
+        releases.push(webhook["environments"][0]["release"].as_str().expect("a release").to_owned());
+        daemon.answers("hello-python", "development", "Hello").await;
+        // What was written before the jump is in order also for a daemon that starts after it.
+        daemon.kill();
+        daemon.restart().await;
+    }
+    releases.dedup();
+    assert_eq!(releases.len(), 3, "each run's release went live: {releases:?}");
 }

@@ -51,6 +51,7 @@ pub(crate) struct Engine {
     runtime: Arc<ProcessRuntime>,
     gateway: Gateway,
     metrics: Arc<Metrics>,
+    ids: Arc<dyn IdSource>,
     /// Held as long as the engine lives.
     _lock: Flock<File>,
 }
@@ -75,7 +76,8 @@ impl Engine {
         std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder `{}`", data.display()))?;
         let lock = lock_folder(data).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let ids: Arc<dyn IdSource> = Arc::new(UuidV7);
+        let uuids = Arc::new(UuidV7::new());
+        let ids: Arc<dyn IdSource> = uuids.clone();
         let key = SecretKey::load_or_create(&data.join("key")).context("cannot open the key that secrets are encrypted with")?;
         let url = match configuration.database.as_str() {
             "" => format!("sqlite://{}", data.join("hookwright.db").display()),
@@ -83,6 +85,9 @@ impl Engine {
         };
         let failpoint = crate::failpoint::of_the_environment()?;
         let store = Store::open(StoreOptions { url, clock: clock.clone(), ids: ids.clone(), key, failpoint }).await?;
+        if let Some(last) = store.last_id().await? {
+            uuids.go_on_after(&last);
+        }
         let admin_token = admin_token(&store, data).await?;
         let wakes = Wakes::new();
         let notifier = Arc::new(wakes.clone());
@@ -124,7 +129,7 @@ impl Engine {
         let control = Control::start(Deps {
             store: store.clone(),
             clock,
-            ids,
+            ids: ids.clone(),
             revisions: source.clone(),
             git_host: source.clone(),
             artifacts: registry.clone(),
@@ -141,7 +146,7 @@ impl Engine {
         })
         .await?;
         gateway.start().await?;
-        Ok(Self { store, control, admin_token, source, registry, runtime, gateway, metrics, _lock: lock })
+        Ok(Self { store, control, admin_token, source, registry, runtime, gateway, metrics, ids, _lock: lock })
     }
 }
 
@@ -149,7 +154,7 @@ impl Daemon {
     /// Starts the engine and the listeners; returns once requests are answered.
     pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
         let engine = Engine::start(configuration, true).await?;
-        let Engine { store, control, source, registry, runtime, gateway, metrics, .. } = &engine;
+        let Engine { store, control, source, registry, runtime, gateway, metrics, ids, .. } = &engine;
         let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
         let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
 
@@ -171,7 +176,7 @@ impl Daemon {
             control: control.clone(),
             artifacts: registry.clone(),
             runtime: runtime.clone(),
-            ids: Arc::new(UuidV7),
+            ids: ids.clone(),
             clock: Arc::new(SystemClock::new()),
             gateway: own.as_ref().map(|(_, address)| format!("http://{address}")),
             settings: configuration.for_people(),

@@ -12,6 +12,7 @@ mod event;
 mod hold;
 mod inbox;
 mod key;
+mod last_id;
 mod migrate;
 mod pool;
 mod promotion;

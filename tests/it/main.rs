@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod client;
 mod crash;
 mod e2e;
 mod events;

@@ -124,8 +124,10 @@ pub(crate) enum Command {
     /// The log of a run's stages, or of what is deployed.
     Logs {
         /// The run; with --deployment the webhook.
+        #[arg(value_name = "RUN|WEBHOOK")]
         subject: String,
         /// The stage; with --deployment the environment.
+        #[arg(value_name = "STAGE|ENVIRONMENT")]
         part: Option<String>,
         /// Go on until the run ends.
         #[arg(short, long)]

@@ -9,7 +9,7 @@ use hookwright_core::{
 };
 use hookwright_store::{AttemptEnd, DeliveryFilter, NewAudit};
 
-use crate::{Control, Error, Result};
+use crate::{Control, Error, Result, rights};
 
 /// Deliveries that one request may repeat.
 const MOST: u64 = 100_000;
@@ -214,10 +214,7 @@ impl Control {
 }
 
 fn must(actor: &Actor, (webhook, environment): (&hookwright_core::WebhookName, &EnvironmentName), what: &str) -> Result<()> {
-    if actor.may(Action::Develop, Some(webhook), Some(environment)) {
-        return Ok(());
-    }
-    Err(Error::Forbidden(format!("{} may not {what} of `{webhook}` in `{environment}`", actor.user)))
+    rights::allow(actor, Action::Develop, &format!("{what} of"), Some(webhook), Some(environment))
 }
 
 /// Tells whoever watches everything when events were stored or delivered, at most once a second.

@@ -3,7 +3,7 @@
 use hookwright_core::{Action, Actor, CommitInfo, CommitSha, Release, RepoPath, Revision, WebhookName};
 
 use crate::run::location;
-use crate::{Control, Error, Result};
+use crate::{Control, Result, rights};
 
 /// The largest file that is read, in bytes: as for planning.
 const LIMIT: u64 = 256 << 10;
@@ -74,8 +74,5 @@ impl Control {
 }
 
 fn may_read(actor: &Actor, webhook: &WebhookName) -> Result<()> {
-    if actor.may(Action::Read, Some(webhook), None) {
-        return Ok(());
-    }
-    Err(Error::Forbidden(format!("{} may not read `{webhook}`", actor.user)))
+    rights::allow(actor, Action::Read, "read", Some(webhook), None)
 }

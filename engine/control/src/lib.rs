@@ -14,6 +14,7 @@ mod promotion;
 mod reconcile;
 mod release;
 mod retention;
+mod rights;
 mod run;
 mod scheduler;
 mod stage;

@@ -2,7 +2,7 @@
 
 use hookwright_core::{Action, Actor, LogChunk, LogCursor, RunId, StageName, StageRunId};
 
-use crate::{Control, Error, Result};
+use crate::{Control, Error, Result, rights};
 
 /// Which log, and from where on.
 #[derive(Clone, Debug)]
@@ -26,9 +26,7 @@ impl Control {
         let deps = self.deps();
         let missing = || Error::NotFound(format!("there is no stage `{}` in run {}", request.stage, request.run));
         let run = deps.store.run_fetch(request.run).await?.ok_or_else(missing)?;
-        if !actor.may(Action::Read, Some(&run.webhook), None) {
-            return Err(Error::Forbidden(format!("{} may not read the logs of `{}`", actor.user, run.webhook)));
-        }
+        rights::allow(actor, Action::Read, "read the logs of", Some(&run.webhook), None)?;
         let records = deps.store.stage_run_list(request.run).await?;
         let of_stage = records.into_iter().map(|record| record.stage_run).filter(|stage_run| stage_run.stage == request.stage);
         let stage_run = match request.attempt {

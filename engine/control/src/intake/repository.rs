@@ -6,7 +6,7 @@ use hookwright_core::{Action, Actor, RemoteCredential, Repository, RepositoryId,
 use hookwright_store::NewAudit;
 
 use super::look;
-use crate::{Control, Error, Result};
+use crate::{Control, Error, Result, rights};
 
 impl Control {
     /// Adds a repository; whether it is new: the same one again is no mistake. A remote's refs are read first: an address that is refused or does not answer is never stored, nor is
@@ -92,9 +92,7 @@ impl Control {
     /// # Errors
     /// `Forbidden`, `NotFound`.
     pub async fn repository_remove(&self, actor: &Actor, name: &RepositoryName) -> Result<()> {
-        if !actor.may(Action::Administer, None, None) {
-            return Err(Error::Forbidden(format!("{} may not remove a repository: it takes the role `admin` for everything", actor.user)));
-        }
+        rights::allow(actor, Action::Administer, "remove a repository", None, None)?;
         let deps = self.deps();
         let repository = self.repository(name).await?;
         let mut tx = deps.store.begin().await?;
@@ -150,9 +148,5 @@ fn line<'a>(actor: &'a Actor, action: &'a str, name: &'a RepositoryName) -> NewA
 fn check_rights(actor: &Actor, kind: &RepositoryKind) -> Result<()> {
     let local = matches!(kind, RepositoryKind::Remote { url } if url.trim_start().to_ascii_lowercase().starts_with("file:"));
     let action = if local { Action::Administer } else { Action::Develop };
-    if actor.may(action, None, None) {
-        return Ok(());
-    }
-    let role = format!("{:?}", action.least_role()).to_lowercase();
-    Err(Error::Forbidden(format!("{} may not do this to the repository: it takes the role `{role}` for everything", actor.user)))
+    rights::allow(actor, action, "do this to the repository", None, None)
 }

@@ -10,7 +10,7 @@ use hookwright_core::{
 use hookwright_store::{NewAudit, PromotionFilter, Tx};
 
 use super::{OPEN_LIMIT, end_in, open_in, spec_of, wake_all};
-use crate::{Control, Deps, Error, Result};
+use crate::{Control, Deps, Error, Result, rights};
 
 impl Control {
     /// Promotes a release, or the newest that succeeded in the environments before. It is no approval; after a rollback it lifts the hold.
@@ -24,7 +24,7 @@ impl Control {
         environment: &EnvironmentName,
         release: Option<&ReleaseId>,
     ) -> Result<PromotionId> {
-        allow(actor, Action::Develop, "promote", webhook, environment)?;
+        rights::allow(actor, Action::Develop, "promote", Some(webhook), Some(environment))?;
         let deps = self.deps();
         let release = match release {
             Some(id) => named(deps, webhook, id).await?,
@@ -57,7 +57,7 @@ impl Control {
         release: Option<&ReleaseId>,
         reason: Option<String>,
     ) -> Result<PromotionId> {
-        allow(actor, Action::Approve, "approve", webhook, environment)?;
+        rights::allow(actor, Action::Approve, "approve", Some(webhook), Some(environment))?;
         let promotion = waiting(self.deps(), webhook, environment, release).await?;
         self.decide(actor, promotion, Decision::Approve, reason).await
     }
@@ -74,7 +74,7 @@ impl Control {
         release: Option<&ReleaseId>,
         reason: Option<String>,
     ) -> Result<PromotionId> {
-        allow(actor, Action::Approve, "reject", webhook, environment)?;
+        rights::allow(actor, Action::Approve, "reject", Some(webhook), Some(environment))?;
         let promotion = waiting(self.deps(), webhook, environment, release).await?;
         self.decide(actor, promotion, Decision::Reject, reason).await
     }
@@ -91,7 +91,7 @@ impl Control {
         release: Option<&ReleaseId>,
         reason: String,
     ) -> Result<PromotionId> {
-        allow(actor, Action::Administer, "override gates of", webhook, environment)?;
+        rights::allow(actor, Action::Administer, "override gates of", Some(webhook), Some(environment))?;
         if reason.trim().is_empty() {
             return Err(Error::Invalid("an override needs a reason: it is kept in the audit log".to_owned()));
         }
@@ -110,7 +110,7 @@ impl Control {
         environment: &EnvironmentName,
         release: Option<&ReleaseId>,
     ) -> Result<PromotionId> {
-        allow(actor, Action::Develop, "roll back", webhook, environment)?;
+        rights::allow(actor, Action::Develop, "roll back", Some(webhook), Some(environment))?;
         let deps = self.deps();
         let current = deps.store.deployment_current(webhook, environment).await?;
         let release = match release {
@@ -154,7 +154,7 @@ impl Control {
         (value, previous): (&SecretValue, Option<Duration>),
     ) -> Result<Option<PromotionId>> {
         let (webhook, environment) = at;
-        allow(actor, Action::Develop, "set secrets of", webhook, environment)?;
+        rights::allow(actor, Action::Develop, "set secrets of", Some(webhook), Some(environment))?;
         let deps = self.deps();
         let release = match deps.store.deployment_current(webhook, environment).await? {
             Some(current) => Some(named(deps, webhook, &current.release).await?),
@@ -218,14 +218,6 @@ impl Control {
         wake_all(deps);
         Ok(promotion.id)
     }
-}
-
-fn allow(actor: &Actor, action: Action, verb: &str, webhook: &WebhookName, environment: &EnvironmentName) -> Result<()> {
-    if actor.may(action, Some(webhook), Some(environment)) {
-        return Ok(());
-    }
-    let role = format!("{:?}", action.least_role()).to_lowercase();
-    Err(Error::Forbidden(format!("{} may not {verb} `{webhook}` in `{environment}`: it takes the role `{role}` there", actor.user)))
 }
 
 async fn audit_in(tx: &mut Tx, actor: &Actor, action: &str, promotion: &Promotion, detail: &str) -> Result<()> {

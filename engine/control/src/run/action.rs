@@ -9,7 +9,7 @@ use hookwright_spec::{Plan, Spec, StageKind};
 use hookwright_store::{RunRecord, RunStop};
 
 use super::{NewRun, create_in};
-use crate::{Control, Error, Result, intake};
+use crate::{Control, Error, Result, intake, rights};
 
 impl Control {
     /// Stops a run: what has not begun never does, jobs are asked to end. The run ends when they have.
@@ -79,9 +79,7 @@ impl Control {
     /// # Errors
     /// `NotFound`, `Forbidden`, `Invalid` when the spec there cannot be planned.
     pub async fn run_start(&self, actor: &Actor, webhook: &WebhookName, reference: Option<&RefName>) -> Result<RunId> {
-        if !actor.may(Action::Develop, Some(webhook), None) {
-            return Err(Error::Forbidden(format!("{} may not start runs of `{webhook}`", actor.user)));
-        }
+        rights::allow(actor, Action::Develop, "start runs of", Some(webhook), None)?;
         let id = intake::start(self.deps(), self.looks(), actor, webhook, reference).await?;
         self.deps().wakes.wake(Topic::Scheduler);
         self.deps().wakes.run_changed(id);
@@ -90,10 +88,7 @@ impl Control {
 
     async fn run_of(&self, actor: &Actor, id: RunId, verb: &str) -> Result<RunRecord> {
         let record = self.deps().store.run_load(id).await?.ok_or_else(|| Error::NotFound(format!("there is no run {id}")))?;
-        if actor.may(Action::Develop, Some(&record.run.webhook), None) {
-            Ok(record)
-        } else {
-            Err(Error::Forbidden(format!("{} may not {verb} runs of `{}`", actor.user, record.run.webhook)))
-        }
+        rights::allow(actor, Action::Develop, &format!("{verb} runs of"), Some(&record.run.webhook), None)?;
+        Ok(record)
     }
 }

@@ -93,7 +93,9 @@ fn rows() -> Vec<Row> {
     let secrets = "/api/v1/webhooks/{webhook}/environments/{environment}/secrets";
     let named = |method: &str| -> &'static str { Box::leak(format!("{method} {secrets}/{{secret}}").into_boxed_str()) };
     let why = || json!({ "reason": "because" });
-    let new_token = json!({ "user": "ann", "grants": [{ "role": "viewer", "scope": {} }] });
+    let viewer = json!([{ "role": "viewer", "scope": {} }]);
+    let new_token = json!({ "user": "ann", "grants": viewer });
+    let new_user = json!({ "name": "{name}", "password": "three words do", "grants": viewer });
     vec![
         row("GET /api/v1/openapi.json", "/api/v1/openapi.json", &[200], (200, 200)),
         row("GET /healthz", "/healthz", &[200], (200, 200)),
@@ -101,6 +103,7 @@ fn rows() -> Vec<Row> {
         row("GET /metrics", "/metrics", &[200], (403, 403)),
         row("GET /api/v1/audit", "/api/v1/audit", &[200], (403, 403)),
         row("GET /api/v1/tokens", "/api/v1/tokens", &[200], (403, 403)),
+        row("GET /api/v1/users", "/api/v1/users", &[200], (403, 403)),
         row("GET /api/v1/webhooks", "/api/v1/webhooks", &[200], (200, 200)),
         row("GET /api/v1/webhooks/{webhook}", "/api/v1/webhooks/hello-python", &[200], (200, 403)),
         row("GET /api/v1/releases", "/api/v1/releases?webhook=hello-python", &[200], (200, 403)),
@@ -142,6 +145,16 @@ fn rows() -> Vec<Row> {
         sent(place("approve"), production("approve"), why(), &[200, 404], (403, 403)),
         sent(place("rollback"), development("rollback"), json!({ "release": "{release}" }), &[200, 409], (AS_ALLOWED, 403)),
         sent("POST /api/v1/tokens", "/api/v1/tokens", new_token, &[201], (403, 403)),
+        sent("POST /api/v1/users", "/api/v1/users", new_user, &[201], (403, 403)),
+        sent("PUT /api/v1/users/{user}", "/api/v1/users/{made_user}", json!({ "grants": viewer }), &[204], (403, 403)),
+        sent(
+            "PUT /api/v1/users/{user}/password",
+            "/api/v1/users/{made_user}/password",
+            json!({ "password": "another three words" }),
+            &[204],
+            (403, 403),
+        ),
+        row("DELETE /api/v1/users/{user}", "/api/v1/users/{made_user}", &[204], (403, 403)),
         row("DELETE /api/v1/tokens/{token}", "/api/v1/tokens/{made_token}", &[204], (403, 403)),
         sent("POST /api/v1/repositories", "/api/v1/repositories", json!({ "name": "{name}" }), &[201], (403, 403)),
         // A hosted repository takes no credential: whoever may is told so, after the rights were asked.
@@ -204,6 +217,11 @@ impl Things {
         if text.contains("{made_token}") {
             let wish = json!({ "user": "ann", "grants": [{ "role": "viewer", "scope": {} }] });
             return text.replace("{made_token}", &id(daemon.post("/api/v1/tokens", wish).await));
+        }
+        if text.contains("{made_user}") {
+            let grants = json!([{ "role": "viewer", "scope": {} }]);
+            daemon.post("/api/v1/users", json!({ "name": name, "password": "three words do", "grants": grants })).await;
+            return text.replace("{made_user}", &name);
         }
         if text.contains("{made_repository}") {
             daemon.post("/api/v1/repositories", json!({ "name": name })).await;

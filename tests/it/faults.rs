@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hookwright_testkit::{Daemon, DaemonOptions, WorkingCopy};
+use hookwright_testkit::{Daemon, MovedClock, WorkingCopy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 
@@ -94,39 +94,10 @@ async fn a_second_daemon_on_the_same_postgresql_is_refused() {
     assert!(text.contains("another daemon already works on `hookwright_"), "{text}");
 }
 
-/// A clock of the daemon's own that a test moves, through Debian's libfaketime; what counts up steadily stays as it is.
-struct MovedClock {
-    file: tempfile::NamedTempFile,
-}
-
-impl MovedClock {
-    fn new() -> Self {
-        let clock = Self { file: tempfile::NamedTempFile::new().expect("a file") };
-        clock.jump("+0");
-        clock
-    }
-
-    /// Moves the clock, `+3h` ahead or `-2h` behind the true time.
-    fn jump(&self, offset: &str) {
-        std::fs::write(self.file.path(), format!("{offset}\n")).expect("a written file");
-    }
-
-    fn options(&self) -> DaemonOptions {
-        let folders = std::fs::read_dir("/usr/lib").expect("a folder").flatten();
-        let library = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
-        let library = library.expect("this test needs Debian's package `faketime`");
-        DaemonOptions::new(BINARY)
-            .variable("LD_PRELOAD", &library.to_string_lossy())
-            .variable("FAKETIME_TIMESTAMP_FILE", &self.file.path().to_string_lossy())
-            .variable("FAKETIME_NO_CACHE", "1")
-            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-    }
-}
-
 #[tokio::test]
 async fn a_clock_that_jumps_hours_both_ways_disturbs_no_run_and_no_deployment() {
     let clock = MovedClock::new();
-    let mut daemon = Daemon::start_with(clock.options()).await;
+    let mut daemon = Daemon::start_with(clock.options(BINARY)).await;
     let copy = WorkingCopy::of(&python_example());
     let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
     let stage = "    slow:\n      needs: [checkout]\n      timeout: 10m\n      run: for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.1; done; echo done\n    deploy:\n      needs: [slow, image]\n";

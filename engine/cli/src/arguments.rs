@@ -180,6 +180,9 @@ pub(crate) enum Command {
     /// Repositories: list, watch a remote, remove.
     #[command(subcommand)]
     Repo(Repo),
+    /// People who sign in with a password: add, list, change, remove.
+    #[command(subcommand)]
+    User(User),
     /// Daemon tokens: create, list, revoke.
     #[command(subcommand)]
     Token(Token),
@@ -411,6 +414,57 @@ pub(crate) enum RepoCredential {
     },
 }
 
+/// What somebody may do, and where.
+#[derive(Args)]
+pub(crate) struct Rights {
+    /// viewer, developer, approver or admin.
+    #[arg(long, default_value = "developer")]
+    pub(crate) role: String,
+    /// Only for this webhook.
+    #[arg(long)]
+    pub(crate) webhook: Option<String>,
+    /// Only for this environment.
+    #[arg(long)]
+    pub(crate) environment: Option<String>,
+    /// A team of the user, such as acme/leads; may be repeated.
+    #[arg(long = "team")]
+    pub(crate) teams: Vec<String>,
+}
+
+/// People who sign in with a password.
+#[derive(Subcommand)]
+pub(crate) enum User {
+    /// Add somebody; the first password comes from standard input.
+    Add {
+        /// The name, which approvals count: `user:rosa` in a spec.
+        name: String,
+        #[command(flatten)]
+        rights: Rights,
+    },
+    /// Everybody.
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Give somebody other rights, which hold at once.
+    Change {
+        /// The name.
+        name: String,
+        #[command(flatten)]
+        rights: Rights,
+    },
+    /// Set somebody's password from standard input, and sign them out.
+    Password {
+        /// The name.
+        name: String,
+    },
+    /// Remove somebody and sign them out; tokens of the name stay.
+    Remove {
+        /// The name.
+        name: String,
+    },
+}
+
 /// What is done with tokens.
 #[derive(Subcommand)]
 pub(crate) enum Token {
@@ -418,18 +472,8 @@ pub(crate) enum Token {
     Create {
         /// Whose it is; distinct approvers have distinct users.
         user: String,
-        /// viewer, developer, approver or admin.
-        #[arg(long, default_value = "developer")]
-        role: String,
-        /// Only for this webhook.
-        #[arg(long)]
-        webhook: Option<String>,
-        /// Only for this environment.
-        #[arg(long)]
-        environment: Option<String>,
-        /// A team of the user, such as acme/leads; may be repeated.
-        #[arg(long = "team")]
-        teams: Vec<String>,
+        #[command(flatten)]
+        rights: Rights,
     },
     /// All tokens, without themselves.
     List {

@@ -184,6 +184,7 @@ impl Daemon {
             metrics_public: configuration.metrics.public,
             executors: settings(configuration, data).executors,
             public_url: configuration.public_url.trim_end_matches('/').to_owned(),
+            trusted_proxies: configuration.trusted_proxies.clone(),
             heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
         });

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (4, include_str!("../migrations/0004_remote_credentials.sql")),
     (5, include_str!("../migrations/0005_people.sql")),
     (6, include_str!("../migrations/0006_events.sql")),
+    (7, include_str!("../migrations/0007_users.sql")),
     (11, include_str!("../migrations/0011_pull_requests.sql")),
 ];
 

@@ -1,9 +1,11 @@
 //! Development only: a daemon as a child process, and repositories pushed with the real git client.
 
+mod clock;
 mod daemon;
 mod database;
 mod repository;
 
+pub use clock::MovedClock;
 pub use daemon::{Daemon, DaemonOptions};
 pub use database::Database;
 pub use repository::WorkingCopy;

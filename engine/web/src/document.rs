@@ -52,6 +52,7 @@ const PLACEHOLDERS: &[(&str, &str)] = &[
     ("stage", "The name of a stage."),
     ("token", "The id of a token, `tok_…`."),
     ("trigger", "The name of a trigger."),
+    ("user", "The name of a user."),
     ("webhook", "The name of a webhook."),
 ];
 

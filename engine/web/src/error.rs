@@ -55,7 +55,7 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
     }
 
-    fn ours(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn ours(error: &dyn std::error::Error) -> Self {
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         error!(%error, %cause, "a request of the API failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not do it; its log says why")

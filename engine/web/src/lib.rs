@@ -4,15 +4,18 @@
 mod asset;
 mod audit;
 mod caller;
+mod client;
 mod compress;
 mod document;
 mod error;
 mod event;
+mod grant;
 mod health;
 mod log;
 mod metrics;
 mod page;
 mod pages;
+mod password;
 mod promotion;
 mod release;
 mod repository;
@@ -26,10 +29,12 @@ mod throttle;
 mod token;
 mod trigger;
 mod urls;
+mod user;
 mod visitor;
 mod webhook;
 mod words;
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,11 +42,15 @@ use std::time::Duration;
 use axum::Router;
 use hookwright_control::Control;
 use hookwright_core::port::{ArtifactStore, Runtime};
-use hookwright_core::{Clock, IdSource};
+use hookwright_core::{Clock, Digest, IdSource};
 use hookwright_store::Store;
+use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
+
+use password::Passwords;
+use throttle::Throttle;
 
 pub use document::openapi;
 pub use metrics::Metrics;
@@ -51,6 +60,12 @@ const BODY_LIMIT: usize = 1 << 20;
 
 /// How many event streams are open at the same time: each holds a connection, and some read a log again and again.
 const STREAMS: usize = 512;
+
+/// How often an address may fail to sign in within a minute.
+const TRIES: u32 = 10;
+
+/// How often all addresses together may fail to sign in as one user within a minute.
+const TRIES_OF_USER: u32 = 30;
 
 /// What the API and the pages work with.
 pub struct WebOptions {
@@ -78,6 +93,8 @@ pub struct WebOptions {
     pub executors: usize,
     /// Under which address the outside reaches the daemon, without a slash at its end; empty when nobody said.
     pub public_url: String,
+    /// The networks of reverse proxies whose word about a client's address and scheme is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// How often a quiet event stream says that it lives, and asks whether its token still holds.
     pub heartbeat: Duration,
     /// Ends every event stream, so that the daemon's end does not wait for them.
@@ -92,8 +109,11 @@ pub(crate) struct WebState {
     pub(crate) document: Arc<str>,
     /// One permit for each event stream that may be open.
     pub(crate) streams: Arc<Semaphore>,
-    /// Who failed to sign in.
-    pub(crate) throttle: Arc<throttle::Throttle>,
+    /// Tries to sign in, by address.
+    pub(crate) tries: Arc<Throttle<Option<IpAddr>>>,
+    /// Tries to sign in, by the name that was typed.
+    pub(crate) tries_of_user: Arc<Throttle<Digest>>,
+    pub(crate) passwords: Passwords,
 }
 
 impl Deref for WebState {
@@ -118,6 +138,7 @@ fn routes() -> OpenApiRouter<WebState> {
         .merge(stream::routes())
         .merge(token::routes())
         .merge(trigger::routes())
+        .merge(user::routes())
         .merge(webhook::routes());
     OpenApiRouter::new().nest("/api/v1", api).merge(health::routes()).merge(metrics::routes())
 }
@@ -126,7 +147,14 @@ fn routes() -> OpenApiRouter<WebState> {
 pub fn router(options: WebOptions) -> Router {
     let guard = request::Guard::new(options.ids.clone());
     let document = document::openapi().to_string().into();
-    let state = WebState { options: Arc::new(options), document, streams: Arc::new(Semaphore::new(STREAMS)), throttle: Arc::default() };
+    let state = WebState {
+        options: Arc::new(options),
+        document,
+        streams: Arc::new(Semaphore::new(STREAMS)),
+        tries: Arc::new(Throttle::new(TRIES)),
+        tries_of_user: Arc::new(Throttle::new(TRIES_OF_USER)),
+        passwords: Passwords::default(),
+    };
     Router::from(routes())
         .merge(pages::routes())
         .fallback(error::unknown)

@@ -45,6 +45,8 @@ templates! {
     "pages/settings/audit.html",
     "pages/settings/daemon.html",
     "pages/settings/repositories.html",
+    "pages/settings/account.html",
+    "pages/settings/people.html",
     "pages/settings/tokens.html",
 }
 
@@ -159,6 +161,8 @@ mod tests {
         check::<pages::settings::audit::AuditPage>(&mut seen);
         check::<pages::settings::daemon::DaemonPage>(&mut seen);
         check::<pages::settings::repositories::RepositoriesPage>(&mut seen);
+        check::<pages::settings::account::AccountPage>(&mut seen);
+        check::<pages::settings::people::PeoplePage>(&mut seen);
         check::<pages::settings::tokens::TokensPage>(&mut seen);
         let all: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).collect();
         seen.sort_unstable();

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use hookwright_core::{Action, EnvironmentName, Grant, Role, Scope, Timestamp, TokenId, WebhookName};
+use hookwright_core::{Action, Grant, Timestamp, TokenId};
 use hookwright_store::{NewAudit, TokenInfo};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
+use crate::grant::{GrantView, check_holder, grant_text};
 use crate::page::{Filling, Limit, Page};
-use crate::{WebState, words};
-
-/// The longest name of a user or team, in characters.
-const NAME: usize = 128;
-/// The most teams or grants of a token.
-const MANY: usize = 64;
 
 pub(crate) fn routes() -> OpenApiRouter<WebState> {
     OpenApiRouter::new().routes(routes!(token_list, token_create)).routes(routes!(token_revoke))
@@ -33,39 +29,6 @@ struct TokenQuery {
     /// At most so many.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
     limit: Option<Limit>,
-}
-
-/// A role within a scope.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Grant)]
-struct GrantView {
-    #[schema(value_type = words::RoleName)]
-    role: Role,
-    scope: ScopeView,
-}
-
-/// Where a grant holds; what is left out means everywhere.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Scope)]
-struct ScopeView {
-    #[schema(value_type = Option<String>)]
-    webhook: Option<WebhookName>,
-    #[schema(value_type = Option<String>)]
-    environment: Option<EnvironmentName>,
-}
-
-impl From<Grant> for GrantView {
-    fn from(Grant { role, scope: Scope { webhook, environment } }: Grant) -> Self {
-        Self { role, scope: ScopeView { webhook, environment } }
-    }
-}
-
-impl From<GrantView> for Grant {
-    fn from(GrantView { role, scope: ScopeView { webhook, environment } }: GrantView) -> Self {
-        Self { role, scope: Scope { webhook, environment } }
-    }
 }
 
 /// A token to make.
@@ -144,12 +107,7 @@ pub(crate) async fn create(
     grants: &[Grant],
 ) -> Result<(TokenId, String)> {
     caller.must(Action::Administer)?;
-    for name in std::iter::once(user).chain(teams.iter().map(String::as_str)) {
-        check_name(name)?;
-    }
-    if grants.is_empty() || grants.len() > MANY || teams.len() > MANY {
-        return Err(Problem::invalid(format!("a token has 1 to {MANY} grants and at most {MANY} teams")));
-    }
+    check_holder(user, teams, grants)?;
     let mut tx = state.store.begin().await?;
     let (id, token) = tx.token_create(user, teams, grants).await?;
     let detail = format!("{id} for {user}: {}", grants.iter().map(grant_text).collect::<Vec<_>>().join(", "));
@@ -157,24 +115,6 @@ pub(crate) async fn create(
     tx.audit_append(NewAudit { user, action, webhook: None, environment: None, detail: &detail }).await?;
     tx.commit("token.created").await?;
     Ok((id, token))
-}
-
-/// Names are compared when approvals are counted and read by people: what a screen does not show has no place in them.
-fn check_name(name: &str) -> Result<()> {
-    let unseen =
-        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    if name.trim().is_empty() || name.trim() != name || name.chars().count() > NAME || name.contains(unseen) {
-        return Err(Problem::invalid(format!("a user or team has 1 to {NAME} visible characters, without spaces around them")));
-    }
-    Ok(())
-}
-
-/// A grant in words.
-pub(crate) fn grant_text(grant: &Grant) -> String {
-    let Scope { webhook, environment } = &grant.scope;
-    let webhook = webhook.as_ref().map_or("every webhook", WebhookName::as_str);
-    let environment = environment.as_ref().map_or("every environment", EnvironmentName::as_str);
-    format!("{} of {webhook} in {environment}", format!("{:?}", grant.role).to_lowercase())
 }
 
 /// Makes a token worthless from now on; streams that it opened end within a minute.

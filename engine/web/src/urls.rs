@@ -49,6 +49,10 @@ pub(crate) mod pattern {
     pub(crate) const DEPLOYMENT_FOLLOW: &str = "/deployments/{deployment}/follow";
     pub(crate) const REPOSITORIES: &str = "/settings/repositories";
     pub(crate) const REPOSITORY_REMOVE: &str = "/settings/repositories/remove";
+    pub(crate) const ACCOUNT: &str = "/settings/account";
+    pub(crate) const PEOPLE: &str = "/settings/people";
+    pub(crate) const PEOPLE_PASSWORD: &str = "/settings/people/password";
+    pub(crate) const PEOPLE_REMOVE: &str = "/settings/people/remove";
     pub(crate) const TOKENS: &str = "/settings/tokens";
     pub(crate) const TOKEN_REVOKE: &str = "/settings/tokens/revoke";
     pub(crate) const AUDIT: &str = "/settings/audit";
@@ -57,8 +61,8 @@ pub(crate) mod pattern {
 }
 
 pub(crate) use pattern::{
-    AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE,
-    THEME, TOKEN_REVOKE, TOKENS,
+    ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, PEOPLE, PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE,
+    RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, THEME, TOKEN_REVOKE, TOKENS,
 };
 
 pub(crate) fn run(id: RunId) -> String {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::caller::Caller;
+use crate::client::Client;
 use crate::error::Problem;
 use crate::{WebState, urls};
 
@@ -72,24 +73,19 @@ pub(crate) fn session_secret(headers: &HeaderMap) -> Option<SecretValue> {
     cookie(headers, SESSION).map(SecretValue::new)
 }
 
-/// Whether the reverse proxy in front says that people reach it by TLS.
-fn is_secure(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"https"))
-}
-
 /// The header that hands a browser its session; `None` takes it away.
-pub(crate) fn session_cookie(secret: Option<&SecretValue>, lasts: u64, headers: &HeaderMap) -> HeaderValue {
-    let secure = if is_secure(headers) { "; Secure" } else { "" };
+pub(crate) fn session_cookie(secret: Option<&SecretValue>, lasts: u64, client: Client) -> HeaderValue {
+    let secure = if client.secure { "; Secure" } else { "" };
     let (value, age) = secret.map_or(("", 0), |secret| (secret.expose(), lasts));
     let text = format!("{SESSION}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}");
     HeaderValue::from_str(&text).expect("a session's secret is hexadecimal")
 }
 
 /// Where people reach the daemon, as their browser says: `http://127.0.0.1:8080`.
-pub(crate) fn origin(headers: &HeaderMap) -> String {
+pub(crate) fn origin(headers: &HeaderMap, client: Client) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("127.0.0.1:8080");
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || "-.:[]_".contains(*c)).collect();
-    format!("{}://{host}", if is_secure(headers) { "https" } else { "http" })
+    format!("{}://{host}", if client.secure { "https" } else { "http" })
 }
 
 /// Refuses what a browser says that another site sent. Browsers that say nothing are held by the cookie's `SameSite` and the form's token.
@@ -132,7 +128,10 @@ impl FromRequestParts<WebState> for Visitor {
             None => Err(Problem::new(StatusCode::UNAUTHORIZED, "sign in first")),
         };
         match caller {
-            Ok((caller, secret)) => Ok(Self { caller, secret, theme: Theme::chosen(&parts.headers), here, origin: origin(&parts.headers) }),
+            Ok((caller, secret)) => {
+                let client = Client::of_parts(parts, state);
+                Ok(Self { caller, secret, theme: Theme::chosen(&parts.headers), here, origin: origin(&parts.headers, client) })
+            }
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED && parts.method == Method::GET => {
                 Err(Redirect::to(&sign_in_to(&here)).into_response())
             }

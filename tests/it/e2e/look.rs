@@ -49,6 +49,9 @@ fn id(value: &Value) -> &str {
 #[tokio::test]
 async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_strangers_wrote() {
     let daemon = Daemon::start(BINARY).await;
+    let grants = serde_json::json!([{ "role": "viewer", "scope": { "webhook": "shop-orders" } }]);
+    let hostile = serde_json::json!({ "name": "<img src=x onerror=alert(1)>", "password": "three words do", "teams": ["<b>acme/leads"], "grants": grants });
+    daemon.post("/api/v1/users", hostile).await;
     let shop = hostile_webhook();
     shop.push(&daemon, "shop-orders");
     let run = daemon.run_ended("shop-orders", 1).await;
@@ -104,6 +107,8 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         ("rollback", format!("/webhooks/shop-orders/environments/development/rollback?release={oldest}")),
         ("deployment", deployment),
         ("repositories", "/settings/repositories".to_owned()),
+        ("people", "/settings/people".to_owned()),
+        ("account", "/settings/account".to_owned()),
         ("tokens", "/settings/tokens".to_owned()),
         ("audit", "/settings/audit".to_owned()),
         ("daemon", "/settings/daemon".to_owned()),

@@ -6,6 +6,7 @@ mod events;
 mod journey;
 mod logs;
 mod look;
+mod people;
 mod webhook;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");

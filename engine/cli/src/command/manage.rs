@@ -33,7 +33,7 @@ pub(crate) async fn run_action(client: &Client, run: &str, action: &str) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(answer: &Value, as_json: bool, columns: &[(&str, &str)]) -> ExitCode {
+pub(super) fn show(answer: &Value, as_json: bool, columns: &[(&str, &str)]) -> ExitCode {
     if as_json {
         output::json(answer);
         return ExitCode::SUCCESS;
@@ -159,9 +159,8 @@ pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
 /// Tokens.
 pub(crate) async fn token(client: &Client, token: Token) -> Result<ExitCode> {
     match token {
-        Token::Create { user, role, webhook, environment, teams } => {
-            let grant = json!({ "role": role, "scope": { "webhook": webhook, "environment": environment } });
-            let made = client.post("/tokens", &json!({ "user": user, "teams": teams, "grants": [grant] })).await?;
+        Token::Create { user, rights } => {
+            let made = client.post("/tokens", &json!({ "user": user, "teams": rights.teams, "grants": [rights.grant()] })).await?;
             println!("{}", text(&made["token"]));
             eprintln!("This is the only time it is shown. Revoke it with `hookwright token revoke {}`.", text(&made["id"]));
             Ok(ExitCode::SUCCESS)

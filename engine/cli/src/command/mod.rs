@@ -8,6 +8,7 @@ mod manage;
 mod read;
 mod run;
 mod serve;
+mod user;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -78,6 +79,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Secret(secret) => manage::secret(&client()?, secret).await,
         Command::Repo(repo) => manage::repo(&client()?, repo).await,
         Command::Token(token) => manage::token(&client()?, token).await,
+        Command::User(user) => user::run(&client()?, user).await,
     }
 }
 

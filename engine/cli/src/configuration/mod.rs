@@ -4,11 +4,12 @@
 mod schema;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hookwright_control::PullRequests;
+use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -35,6 +36,8 @@ pub(crate) struct Configuration {
     #[serde(deserialize_with = "duration")]
     pub(crate) shutdown: Duration,
     pub(crate) public_url: String,
+    #[serde(deserialize_with = "networks")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) providers: BTreeMap<String, ProviderConfiguration>,
     pub(crate) gateway: GatewayConfiguration,
     pub(crate) api: ApiConfiguration,
@@ -304,6 +307,16 @@ fn pull_requests<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pu
         "off" | "false" => Ok(PullRequests::Ignored),
         other => Err(serde::de::Error::custom(format!("`git.pull_requests` is `all`, `own` or `off`, not `{other}`"))),
     }
+}
+
+/// Networks with commas between them; a single address is a network of its own.
+fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let read = |part: &str| part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+    parts
+        .map(|part| read(part).map_err(|_| serde::de::Error::custom(format!("`{part}` is no network; write `10.0.0.0/8` or `10.1.2.3`"))))
+        .collect()
 }
 
 fn optional_address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {

@@ -27,6 +27,10 @@ const SAID: &[(&str, &str)] = &[
     ("repository-added", "The repository is added."),
     ("repository-removed", "The repository is forgotten. What it deployed stays."),
     ("token-revoked", "The token is worth nothing any more."),
+    ("user-created", "They may sign in now."),
+    ("user-removed", "They are removed and signed out. Tokens of the name stay: revoke them too if they are to go."),
+    ("password-set", "The password is set, and they are signed out."),
+    ("password-changed", "Your password is changed. Sign in with the new one."),
     ("signed-out", "You are signed out."),
 ];
 
@@ -58,6 +62,8 @@ struct Links {
     board: &'static str,
     runs: &'static str,
     settings: &'static str,
+    people: &'static str,
+    account: &'static str,
     tokens: &'static str,
     audit: &'static str,
     daemon: &'static str,
@@ -80,6 +86,8 @@ impl Links {
             board: urls::BOARD,
             runs: urls::RUNS,
             settings: urls::REPOSITORIES,
+            people: urls::PEOPLE,
+            account: urls::ACCOUNT,
             tokens: urls::TOKENS,
             audit: urls::AUDIT,
             daemon: urls::DAEMON,

@@ -1,7 +1,10 @@
-//! Settings: repositories, tokens, the audit log, and what the daemon runs with.
+//! Settings: repositories, people, tokens, one's own account, the audit log, and what the daemon runs with.
 
+pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod daemon;
+mod holder;
+pub(crate) mod people;
 pub(crate) mod repositories;
 pub(crate) mod tokens;
 
@@ -18,6 +21,10 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/settings", get(|| async { Redirect::to(urls::REPOSITORIES) }))
         .route(pattern::REPOSITORIES, get(repositories::show).post(repositories::add))
         .route(pattern::REPOSITORY_REMOVE, post(repositories::remove))
+        .route(pattern::ACCOUNT, get(account::show).post(account::change))
+        .route(pattern::PEOPLE, get(people::show).post(people::create))
+        .route(pattern::PEOPLE_PASSWORD, post(people::set_password))
+        .route(pattern::PEOPLE_REMOVE, post(people::remove))
         .route(pattern::TOKENS, get(tokens::show).post(tokens::create))
         .route(pattern::TOKEN_REVOKE, post(tokens::revoke))
         .route(pattern::AUDIT, get(audit::show))

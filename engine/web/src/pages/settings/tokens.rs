@@ -2,14 +2,16 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use hookwright_core::{Action, EnvironmentName, Grant, Role, Scope, TokenId, WebhookName};
+use hookwright_core::{Action, TokenId};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Problem, Result};
+use super::holder::Holder;
+use crate::error::Result;
+use crate::grant::grant_text;
 use crate::pages::{Answer, Layout, said};
 use crate::show::{Moment, visible};
 use crate::template::{self, View};
-use crate::token::{self, grant_text};
+use crate::token;
 use crate::visitor::{Deed, Visitor};
 use crate::{WebState, urls};
 
@@ -83,32 +85,15 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Ans
     Ok(template::page(&page(&state, &visitor, None).await?))
 }
 
-/// A token to make.
-#[derive(Deserialize)]
-pub(super) struct New {
-    user: String,
-    #[serde(default)]
-    teams: String,
-    role: Role,
-    #[serde(default)]
-    webhook: String,
-    #[serde(default)]
-    environment: String,
-}
-
-async fn made(state: &WebState, visitor: &Visitor, form: New) -> Result<Made> {
-    let webhook = Some(form.webhook.trim()).filter(|name| !name.is_empty()).map(WebhookName::new).transpose().map_err(Problem::invalid)?;
-    let environment = Some(form.environment.trim()).filter(|name| !name.is_empty()).map(EnvironmentName::new).transpose();
-    let scope = Scope { webhook, environment: environment.map_err(Problem::invalid)? };
-    let teams: Vec<String> = form.teams.split(',').map(|team| team.trim().to_owned()).filter(|team| !team.is_empty()).collect();
-    let grants = vec![Grant { role: form.role, scope }];
-    let (_, token) = token::create(state, &visitor.caller, (form.user.trim(), &teams), &grants).await?;
+async fn made(state: &WebState, visitor: &Visitor, form: Holder) -> Result<Made> {
+    let (user, teams, grants) = form.read()?;
+    let (_, token) = token::create(state, &visitor.caller, (&user, &teams), &grants).await?;
     let link = format!("{}{}#{token}", visitor.origin, urls::SIGN_IN);
-    Ok(Made { user: visible(form.user.trim()), token, link })
+    Ok(Made { user: visible(&user), token, link })
 }
 
 /// Makes a token and shows it, this once: the answer is the page itself, so that the token is in no address and in no history.
-pub(super) async fn create(State(state): State<WebState>, Deed { visitor, form }: Deed<New>) -> Answer {
+pub(super) async fn create(State(state): State<WebState>, Deed { visitor, form }: Deed<Holder>) -> Answer {
     let made = made(&state, &visitor, form).await?;
     Ok(template::page(&page(&state, &visitor, Some(made)).await?))
 }

@@ -1,0 +1,109 @@
+//! People who sign in with a password: added, given another password, removed, by admins.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
+use hookwright_core::{Action, SecretValue};
+use serde::{Deserialize, Serialize};
+
+use super::holder::Holder;
+use crate::grant::grant_text;
+use crate::pages::{Answer, Layout, said};
+use crate::show::{Moment, visible};
+use crate::template::{self, View};
+use crate::visitor::{Deed, Visitor};
+use crate::{WebState, urls, user};
+
+/// So many are shown at most.
+const ROWS: u32 = 1_000;
+
+/// People.
+#[derive(Serialize)]
+pub(crate) struct PeoplePage {
+    layout: Layout,
+    rows: Vec<Row>,
+    create: &'static str,
+    password: &'static str,
+    remove: &'static str,
+}
+
+#[derive(Serialize)]
+struct Row {
+    /// As it is, for forms.
+    id: String,
+    name: String,
+    teams: String,
+    grants: Vec<String>,
+    created: Moment,
+    signed_in: Option<Moment>,
+}
+
+impl View for PeoplePage {
+    const TEMPLATE: &'static str = "pages/settings/people.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let text = || "<b>hostile".to_owned();
+        let row = |signed_in| Row { id: text(), name: text(), teams: text(), grants: vec![text()], created: Moment::sample(), signed_in };
+        let rows = vec![row(None), row(Some(Moment::sample()))];
+        Self { layout: Layout::sample(), rows, create: "/x", password: "/y", remove: "/z" }
+    }
+}
+
+/// Shows them to admins.
+pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Answer {
+    visitor.caller.must(Action::Administer)?;
+    let now = state.clock.now();
+    let users = state.store.user_list(None, ROWS).await?;
+    let rows = users.into_iter().map(|user| Row {
+        name: visible(&user.name),
+        teams: visible(&user.teams.join(", ")),
+        grants: user.grants.iter().map(grant_text).collect(),
+        created: Moment::new(user.created_at, now),
+        signed_in: user.signed_in_at.map(|at| Moment::new(at, now)),
+        id: user.name,
+    });
+    let layout = Layout::new(&visitor, "settings", "People");
+    let (create, password, remove) = (urls::PEOPLE, urls::PEOPLE_PASSWORD, urls::PEOPLE_REMOVE);
+    Ok(template::page(&PeoplePage { layout, rows: rows.collect(), create, password, remove }))
+}
+
+/// Somebody to add.
+#[derive(Deserialize)]
+pub(super) struct New {
+    password: String,
+    #[serde(flatten)]
+    holder: Holder,
+}
+
+/// Adds somebody.
+pub(super) async fn create(State(state): State<WebState>, Deed { visitor, form }: Deed<New>) -> Answer {
+    let (name, teams, grants) = form.holder.read()?;
+    user::create(&state, &visitor.caller, (&name, SecretValue::new(form.password)), &teams, &grants).await?;
+    Ok(Redirect::to(&said(urls::PEOPLE, "user-created")).into_response())
+}
+
+/// Another password.
+#[derive(Deserialize)]
+pub(super) struct Password {
+    name: String,
+    password: String,
+}
+
+/// Sets somebody's password.
+pub(super) async fn set_password(State(state): State<WebState>, Deed { visitor, form }: Deed<Password>) -> Answer {
+    visitor.caller.must(Action::Administer)?;
+    user::set_password(&state, &visitor.caller, &form.name, SecretValue::new(form.password)).await?;
+    Ok(Redirect::to(&said(urls::PEOPLE, "password-set")).into_response())
+}
+
+/// Somebody to remove.
+#[derive(Deserialize)]
+pub(super) struct Old {
+    name: String,
+}
+
+/// Removes somebody.
+pub(super) async fn remove(State(state): State<WebState>, Deed { visitor, form }: Deed<Old>) -> Answer {
+    user::remove(&state, &visitor.caller, &form.name).await?;
+    Ok(Redirect::to(&said(urls::PEOPLE, "user-removed")).into_response())
+}

@@ -1,0 +1,217 @@
+//! `/users`: people who sign in with a password here; added, changed and removed by admins. A user's name is the identity that approvals
+//! count: a token made for the same name is the same person.
+
+use axum::Json;
+use axum::extract::State;
+use hookwright_core::{Action, Grant, SecretValue, Timestamp};
+use hookwright_store::{NewAudit, Tx, User};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::WebState;
+use crate::caller::Caller;
+use crate::error::{Body, Path, Problem, Query, Result};
+use crate::grant::{GrantView, check_holder, grant_text};
+use crate::page::{Filling, Limit, Page};
+use crate::password::Passwords;
+
+pub(crate) fn routes() -> OpenApiRouter<WebState> {
+    OpenApiRouter::new()
+        .routes(routes!(user_list, user_create))
+        .routes(routes!(user_change, user_remove))
+        .routes(routes!(user_set_password))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct UserQuery {
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// At most so many.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<Limit>,
+}
+
+/// Somebody to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    /// 1 to 128 characters, unique; what approvals name as `user:rosa`.
+    name: String,
+    /// 12 to 256 characters.
+    #[schema(write_only)]
+    password: String,
+    /// Teams, as approvals name them.
+    #[serde(default)]
+    teams: Vec<String>,
+    /// What the user may do; at least one.
+    grants: Vec<GrantView>,
+}
+
+/// What somebody may do from now on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangedUser {
+    /// Teams, as approvals name them.
+    #[serde(default)]
+    teams: Vec<String>,
+    /// What the user may do; at least one.
+    grants: Vec<GrantView>,
+}
+
+/// A password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    /// 12 to 256 characters.
+    #[schema(write_only)]
+    password: String,
+}
+
+/// Somebody who signs in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+struct UserView {
+    name: String,
+    teams: Vec<String>,
+    grants: Vec<GrantView>,
+    /// In milliseconds since 1970.
+    #[schema(value_type = i64)]
+    created_at: Timestamp,
+    /// When the user signed in last.
+    #[schema(value_type = Option<i64>)]
+    signed_in_at: Option<Timestamp>,
+}
+
+impl From<User> for UserView {
+    fn from(User { name, teams, grants, created_at, signed_in_at, .. }: User) -> Self {
+        Self { name, teams, grants: grants.into_iter().map(GrantView::from).collect(), created_at, signed_in_at }
+    }
+}
+
+/// People by name.
+#[utoipa::path(get, path = "/users", tag = "users", params(UserQuery), security(("bearer" = ["admin"])),
+    responses((status = 200, description = "A page of users, without passwords.", body = Page<UserView>)))]
+async fn user_list(State(state): State<WebState>, caller: Caller, Query(query): Query<UserQuery>) -> Result<Json<Page<UserView>>> {
+    caller.must(Action::Administer)?;
+    let mut page = Filling::new(query.cursor, query.limit, true);
+    while let Some((after, limit)) = page.more() {
+        page.add(state.store.user_list(after.as_deref(), limit).await?, |user| user.name.clone(), |_| true);
+    }
+    Ok(Json(page.page(UserView::from)))
+}
+
+/// Adds somebody.
+#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser, security(("bearer" = ["admin"])),
+    responses(
+        (status = 201, description = "The user may sign in."),
+        (status = 409, description = "The name is somebody's."),
+    ))]
+async fn user_create(State(state): State<WebState>, caller: Caller, Body(new): Body<NewUser>) -> Result<StatusCode> {
+    let grants: Vec<Grant> = new.grants.into_iter().map(Grant::from).collect();
+    create(&state, &caller, (&new.name, SecretValue::new(new.password)), &new.teams, &grants).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// Adds somebody, for admins.
+pub(crate) async fn create(
+    state: &WebState,
+    caller: &Caller,
+    (name, password): (&str, SecretValue),
+    teams: &[String],
+    grants: &[Grant],
+) -> Result<()> {
+    caller.must(Action::Administer)?;
+    check_holder(name, teams, grants)?;
+    Passwords::check(name, &password)?;
+    let hash = state.passwords.hash(password).await?;
+    let mut tx = state.store.begin().await?;
+    tx.user_create(name, Some(&hash), teams, grants).await?;
+    audit(&mut tx, caller, "user.created", &described(name, grants)).await?;
+    tx.commit("user.created").await?;
+    Ok(())
+}
+
+/// Gives somebody other teams and grants, which hold at once, also for whoever is signed in.
+#[utoipa::path(put, path = "/users/{user}", tag = "users", request_body = ChangedUser, security(("bearer" = ["admin"])),
+    responses((status = 204, description = "They hold.")))]
+async fn user_change(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(changed): Body<ChangedUser>,
+) -> Result<StatusCode> {
+    caller.must(Action::Administer)?;
+    let grants: Vec<Grant> = changed.grants.into_iter().map(Grant::from).collect();
+    check_holder(&name, &changed.teams, &grants)?;
+    let mut tx = state.store.begin().await?;
+    if !tx.user_change(&name, &changed.teams, &grants).await? {
+        return Err(unknown(&name));
+    }
+    audit(&mut tx, &caller, "user.changed", &described(&name, &grants)).await?;
+    tx.commit("user.changed").await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes somebody and ends every session. Tokens of that name stay: revoke them too.
+#[utoipa::path(delete, path = "/users/{user}", tag = "users", security(("bearer" = ["admin"])),
+    responses((status = 204, description = "Nobody signs in by that name.")))]
+async fn user_remove(State(state): State<WebState>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode> {
+    remove(&state, &caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes somebody, for admins.
+pub(crate) async fn remove(state: &WebState, caller: &Caller, name: &str) -> Result<()> {
+    caller.must(Action::Administer)?;
+    let mut tx = state.store.begin().await?;
+    if !tx.user_delete(name).await? {
+        return Err(unknown(name));
+    }
+    audit(&mut tx, caller, "user.removed", name).await?;
+    tx.commit("user.removed").await?;
+    Ok(())
+}
+
+/// Sets somebody's password and ends every session of the user. People change their own on the page, where they give the one before.
+#[utoipa::path(put, path = "/users/{user}/password", tag = "users", request_body = NewPassword, security(("bearer" = ["admin"])),
+    responses((status = 204, description = "It is set.")))]
+async fn user_set_password(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(new): Body<NewPassword>,
+) -> Result<StatusCode> {
+    caller.must(Action::Administer)?;
+    set_password(&state, &caller, &name, SecretValue::new(new.password)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sets a password; the caller has been asked for the right to do so.
+pub(crate) async fn set_password(state: &WebState, caller: &Caller, name: &str, password: SecretValue) -> Result<()> {
+    Passwords::check(name, &password)?;
+    let hash = state.passwords.hash(password).await?;
+    let mut tx = state.store.begin().await?;
+    if !tx.user_set_password(name, &hash).await? {
+        return Err(unknown(name));
+    }
+    audit(&mut tx, caller, "user.password", name).await?;
+    tx.commit("user.changed").await?;
+    Ok(())
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::not_found(format!("there is no user `{}` with a password here", crate::show::visible(name)))
+}
+
+fn described(name: &str, grants: &[Grant]) -> String {
+    format!("{name}: {}", grants.iter().map(grant_text).collect::<Vec<_>>().join(", "))
+}
+
+async fn audit(tx: &mut Tx, caller: &Caller, action: &str, detail: &str) -> Result<()> {
+    tx.audit_append(NewAudit { user: &caller.actor.user, action, webhook: None, environment: None, detail }).await?;
+    Ok(())
+}

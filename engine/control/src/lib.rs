@@ -1,6 +1,7 @@
 //! The engine proper: intake of revisions, the scheduler of runs, releases, promotions and the reconciling of deployments.
 //! It decides and writes decisions down; it touches no socket and no SQL text. Everything outside is behind the ports of `core`.
 
+mod catch_up;
 mod config;
 mod deps;
 mod error;

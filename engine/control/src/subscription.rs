@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hookwright_core::port::{Topic, WantedSubscription};
+use hookwright_core::port::{RegisteredHook, Topic, WantedSubscription};
 use hookwright_core::status::{DeploymentStatus, SubscriptionStatus};
 use hookwright_core::{Blame, PortError, Subscription, SubscriptionId};
 use hookwright_spec::{Spec, Verify};
@@ -38,6 +38,8 @@ struct Look {
     /// By the monotonic clock.
     next: Duration,
     failures: u32,
+    /// When to ask for what it could not deliver.
+    catch_up: Duration,
 }
 
 /// Runs until the engine stops.
@@ -71,7 +73,9 @@ async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<
         }
         if let Some(spec) = specs.get(&place) {
             let look = looks.entry(subscription.id).or_default();
+            let id = subscription.id;
             step(deps, (subscription, look), spec).await?;
+            catch_up(deps, (id, look)).await?;
         }
     }
     Ok(())
@@ -97,6 +101,9 @@ async fn step(deps: &Deps, (subscription, look): (Subscription, &mut Look), spec
     match tell(deps, &wanted, (applied.as_ref(), changed)).await {
         Ok(provider_id) => {
             (look.failures, look.next) = (0, deps.clock.monotonic() + DRIFT);
+            if provider_id.is_some() {
+                look.catch_up = Duration::ZERO;
+            }
             if changed {
                 info!(subscription = %subscription.place, "`{}` of `{}` knows where to send", wanted.repository, wanted.source);
             }
@@ -108,6 +115,22 @@ async fn step(deps: &Deps, (subscription, look): (Subscription, &mut Look), spec
             write(deps, &subscription, (SubscriptionStatus::Failing, Some(error.message), None)).await
         }
     }
+}
+
+/// Has what it could not deliver sent again, once the source knows the address and somebody answers there.
+async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look)) -> Result<()> {
+    if deps.clock.monotonic() < look.catch_up || look.failures > 0 || deps.deliverer.kinds(id).is_empty() {
+        return Ok(());
+    }
+    let Some(subscription) = deps.store.subscription_fetch(id).await? else { return Ok(()) };
+    let applied: Option<Applied> = subscription.applied.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let (SubscriptionStatus::Active, Some(applied), Some(hook)) = (subscription.status, applied, &subscription.provider_id) else {
+        return Ok(());
+    };
+    let hook = RegisteredHook { source: &subscription.source, repository: &applied.repository, id: hook };
+    let again = crate::catch_up::look(deps, &subscription, hook).await?;
+    look.catch_up = deps.clock.monotonic() + again.unwrap_or(DRIFT);
+    Ok(())
 }
 
 /// Tells the source what is wanted, if it does not have it; returns what it calls it when it was told.

@@ -143,6 +143,11 @@ impl Options {
     }
 }
 
+/// What an event is known by that its source calls `id`.
+pub(crate) fn id_key(id: &str) -> String {
+    format!("id/{}", hex::encode(Sha256::digest(id)))
+}
+
 /// See the [crate's documentation](crate).
 pub struct Binding {
     pub(crate) definition: Arc<Definition>,
@@ -213,7 +218,7 @@ impl Binding {
         let source_id = Locator::first(&self.id, incoming.headers, &payload);
         let ping = self.definition.pings.contains(&kind);
         // Ids are the source's texts, as long as they like; what they are compared by is short.
-        let id_key = source_id.as_ref().map(|id| format!("id/{}", hex::encode(Sha256::digest(id))));
+        let id_key = source_id.as_deref().map(id_key);
         let signature_key = fingerprint.map(|fingerprint| format!("signature/{fingerprint}"));
         let event = ReceivedEvent { kind, source_id, replay_keys: [id_key, signature_key], ping, body: incoming.body.clone() };
         Ok(Received::Events(vec![event]))

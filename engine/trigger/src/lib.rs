@@ -5,6 +5,7 @@
 //! A [`Binding`] is a definition with the secrets of one trigger; [`Binding::receive`] verifies a request on its raw bytes and says which events it
 //! holds. The algorithm always comes from the definition and the configured secret, never from the request.
 
+mod asked;
 mod binding;
 mod cloud_events;
 mod definition;
@@ -17,6 +18,7 @@ mod scheme;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod undelivered;
 
 pub use binding::{Answer, Binding, Incoming, NewBinding, Received, ReceivedEvent, Refusal};
 pub use definition::{Definition, Definitions};

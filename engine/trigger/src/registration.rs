@@ -36,8 +36,30 @@ pub(crate) struct Registration {
     /// Sources with one switch for each type instead of a list: type → switch.
     #[serde(default)]
     pub(crate) switches: BTreeMap<String, String>,
+    /// How the source is asked for what it could not deliver.
+    #[serde(default)]
+    pub(crate) undelivered: Option<Undelivered>,
     /// The rights that credentials need, for messages.
     pub(crate) rights: String,
+}
+
+/// A source's list of deliveries, the newest first, and the call that repeats one; `{id}` is the hook and `{delivery}` the delivery.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Undelivered {
+    pub(crate) list: String,
+    pub(crate) again: String,
+    /// Where an entry has its number; where, the first that is there, what its event is known by; and where the status that it was answered with.
+    pub(crate) number: String,
+    pub(crate) event_id: Vec<String>,
+    pub(crate) status: String,
+    /// Where it says when it was made (RFC 3339).
+    #[serde(default)]
+    pub(crate) at: Option<String>,
+    /// For how many days the source can repeat one.
+    pub(crate) days: u32,
+    /// How many it is asked for at once: sources allow so many calls.
+    pub(crate) asks: u32,
 }
 
 /// A method and a path.
@@ -46,6 +68,9 @@ pub(crate) struct Registration {
 pub(crate) struct Call {
     pub(crate) method: String,
     pub(crate) path: String,
+    /// Fields of the body that only what creates has.
+    #[serde(default)]
+    pub(crate) without: Vec<String>,
 }
 
 impl Registration {

@@ -27,4 +27,4 @@ pub use registry::{
 };
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};
-pub use subscribe::{Subscriber, WantedSubscription};
+pub use subscribe::{ListedDeliveries, ListedDelivery, RegisteredHook, Subscriber, WantedSubscription};

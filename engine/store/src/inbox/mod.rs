@@ -395,7 +395,7 @@ async fn insert_deliveries(tx: &mut Tx, deliveries: &[&Delivery]) -> Result<()> 
 }
 
 /// A key of 128 bits: two events of different subscriptions never share one.
-fn digest(subscription: SubscriptionId, key: &str) -> String {
+pub(crate) fn digest(subscription: SubscriptionId, key: &str) -> String {
     let digest = Sha256::new().chain_update(subscription.to_string()).chain_update([0]).chain_update(key).finalize();
     hex::encode(&digest[..16])
 }

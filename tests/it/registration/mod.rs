@@ -1,5 +1,8 @@
 //! Triggers as their event sources come to know them. The source is a server that keeps hooks as GitHub does and refuses what GitHub refuses.
 
+mod catch_up;
+mod description;
+
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
@@ -10,75 +13,7 @@ use serde_json::{Value, json};
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 
 /// Strict where GitHub is: `name`, `active`, `events`, and a whole `config`; the token; one hook an address. `POST /_` changes it by hand.
-const GITHUB: &str = r#"
-import http.server, json, re, sys
-
-state = {"hooks": {}, "next": 100, "answer": None, "calls": [], "token": "Bearer forge-token-8d1f"}
-
-
-class GitHub(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def reply(self, status, value=None):
-        body = b"" if value is None else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def shown(self, hook):
-        config = dict(hook["config"], secret="********") if "secret" in hook["config"] else hook["config"]
-        return dict(hook, config=config)
-
-    def handle_call(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path.startswith("/_"):
-            if self.command == "POST":
-                state.update(json.loads(body))
-            return self.reply(200, state)
-        if self.headers.get("Authorization") != state["token"]:
-            return self.reply(401, {"message": "Bad credentials"})
-        state["calls"].append(self.command)
-        if state["answer"]:
-            return self.reply(state["answer"], {"message": "no"})
-        found = re.fullmatch(r"/repos/acme/shop/hooks(?:/(\d+))?(?:\?per_page=100&page=(\d+))?", self.path)
-        if not found or self.headers.get("X-GitHub-Api-Version") != "2022-11-28" or not self.headers.get("User-Agent"):
-            return self.reply(404, {"message": "Not Found"})
-        number, hooks = found[1], state["hooks"]
-        if self.command == "GET" and not number:
-            return self.reply(200, [self.shown(hook) for hook in hooks.values()] if found[2] == "1" else [])
-        if self.command == "DELETE" and number in hooks:
-            del hooks[number]
-            return self.reply(204)
-        if self.command in ("POST", "PATCH"):
-            wish = json.loads(body)
-            config = wish.get("config", {})
-            good = (wish.get("name") == "web" and isinstance(wish.get("events"), list) and wish["events"]
-                    and all("." not in event for event in wish["events"]) and set(config) == {"url", "content_type", "secret", "insecure_ssl"}
-                    and config["url"].startswith("https://") and isinstance(config["insecure_ssl"], str))
-            if not good or set(wish) - {"name", "active", "events", "config"}:
-                return self.reply(422, {"message": "Validation Failed"})
-            if self.command == "POST" and not number:
-                if any(hook["config"]["url"] == config["url"] for hook in hooks.values()):
-                    return self.reply(422, {"message": "Hook already exists on this repository"})
-                state["next"] += 1
-                number = str(state["next"])
-            elif number not in hooks:
-                return self.reply(404, {"message": "Not Found"})
-            hooks[number] = {"id": int(number), **wish}
-            return self.reply(201 if self.command == "POST" else 200, self.shown(hooks[number]))
-        return self.reply(404, {"message": "Not Found"})
-
-    do_GET = do_POST = do_PATCH = do_DELETE = handle_call
-
-    def log_message(self, *args):
-        pass
-
-
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), GitHub)
-print(server.server_address[1], flush=True)
-server.serve_forever()
-"#;
+const GITHUB: &str = include_str!("github.py");
 
 struct Forge {
     child: Child,
@@ -114,7 +49,11 @@ impl Forge {
     }
 
     fn options(&self) -> DaemonOptions {
-        DaemonOptions::new(BINARY)
+        self.known_to(DaemonOptions::new(BINARY))
+    }
+
+    fn known_to(&self, options: DaemonOptions) -> DaemonOptions {
+        options
             .variable("HOOKWRIGHT_PROVIDERS_GITHUB_TOKEN", "forge-token-8d1f")
             .variable("HOOKWRIGHT_PROVIDERS_GITHUB_API", &self.address)
             .variable("HOOKWRIGHT_PUBLIC_URL", "https://hooks.example.com/")
@@ -131,7 +70,11 @@ fn spec(triggers: &str) -> String {
 const ISSUES: &str = "triggers:\n  issues: { source: github, repository: acme/shop, secret: SIGNING, events: [issues.opened, issues.closed], deliver: { path: /issues } }\n";
 
 async fn deployed(forge: &Forge) -> (Daemon, WorkingCopy) {
-    let daemon = Daemon::start_with(forge.options()).await;
+    deployed_with(forge.options()).await
+}
+
+async fn deployed_with(options: DaemonOptions) -> (Daemon, WorkingCopy) {
+    let daemon = Daemon::start_with(options).await;
     let copy = WorkingCopy::new();
     copy.write("webhook.yaml", &spec(ISSUES)).commit("Begin");
     secret(&daemon, "the-signing-secret").await;

@@ -33,7 +33,7 @@ pub(crate) async fn look(deps: &Deps, subscription: &Subscription, hook: Registe
         Ok(None) => return Ok(None),
         Err(error) => {
             warn!(subscription = %subscription.place, "what a source could not deliver is not known: {}", error.message);
-            return Ok(None);
+            return Ok(error.after.map(|wait| wait.max(PAUSE)));
         }
     };
     let mut found = Vec::new();
@@ -79,7 +79,7 @@ async fn ask_again(deps: &Deps, subscription: &Subscription, (hook, most): (Regi
             if error.blame == Blame::Errored {
                 // The source was not asked; it is not asked for the others either now.
                 update(deps, subscription, (&missed, false)).await?;
-                return Ok(None);
+                return Ok(error.after.map(|wait| wait.max(PAUSE)));
             }
         }
     }

@@ -168,7 +168,8 @@ fn postpone(deps: &Deps, look: &mut Look, error: &PortError) {
     look.failures += 1;
     let pause = PAUSE.saturating_mul(2_u32.saturating_pow(look.failures.min(10) - 1)).min(DRIFT);
     // What a person has to mend is not mended by asking often.
-    look.next = deps.clock.monotonic() + if error.blame == Blame::Failed { pause.max(Duration::from_secs(60)) } else { pause };
+    let pause = if error.blame == Blame::Failed { pause.max(Duration::from_secs(60)) } else { pause };
+    look.next = deps.clock.monotonic() + error.after.map_or(pause, |wait| wait.max(pause));
 }
 
 /// What the source is to know, or why it cannot be told.

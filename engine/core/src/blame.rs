@@ -1,5 +1,7 @@
 //! Whose fault something is, decided where it is noticed: the user's (`Failed`) or ours (`Errored`).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Whose fault an end is.
@@ -20,6 +22,8 @@ pub struct PortError {
     pub blame: Blame,
     /// What, why and what to do, in one lower-case fragment without secrets.
     pub message: String,
+    /// How long a peer wants not to be asked again, when it said so.
+    pub after: Option<Duration>,
     /// The technical cause, for the log.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -28,12 +32,19 @@ pub struct PortError {
 impl PortError {
     /// The user's fault.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { blame: Blame::Failed, message: message.into(), cause: None }
+        Self { blame: Blame::Failed, message: message.into(), after: None, cause: None }
     }
 
     /// Ours or the world's.
     pub fn errored(message: impl Into<String>) -> Self {
-        Self { blame: Blame::Errored, message: message.into(), cause: None }
+        Self { blame: Blame::Errored, message: message.into(), after: None, cause: None }
+    }
+
+    /// The same error with the time that the peer asked for.
+    #[must_use]
+    pub fn after(mut self, wait: Option<Duration>) -> Self {
+        self.after = wait;
+        self
     }
 
     /// The same error with its technical cause.

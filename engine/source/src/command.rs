@@ -270,7 +270,7 @@ impl Running {
             return Err(PortError::errored(format!("cannot {doing}: git was ended by signal {signal}")));
         }
         let message = format!("cannot {doing}: {words}");
-        Err(PortError { blame: blame(&words, self.otherwise), message, cause: None })
+        Err(PortError { blame: blame(&words, self.otherwise), message, after: None, cause: None })
     }
 }
 

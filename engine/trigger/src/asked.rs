@@ -1,6 +1,7 @@
 //! One source while it is asked: a call of its API, its bounded answer, and what a refusal means for people.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookwright_core::PortError;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,10 +18,15 @@ const MOST_PAGES: usize = 10;
 /// The largest answer, in bytes.
 const LARGEST: usize = 8 << 20;
 
+/// The longest that a source is left alone because it says so.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
 /// See the module.
 pub(crate) struct Asked<'a> {
     pub(crate) client: &'a Client,
     pub(crate) definition: Arc<Definition>,
+    /// The name of the credentials, which says which of the source's APIs it is.
+    pub(crate) provider_name: String,
     pub(crate) provider: &'a Provider,
     pub(crate) repository: &'a str,
 }
@@ -45,7 +51,8 @@ pub(crate) struct Reply {
 
 impl Asked<'_> {
     pub(crate) fn registration(&self) -> Result<&Registration, PortError> {
-        self.definition.registration.as_ref().ok_or_else(|| PortError::failed("this source cannot be asked"))
+        let found = self.definition.registrations().find(|(provider, _)| *provider == self.provider_name);
+        found.map(|(_, registration)| registration).ok_or_else(|| PortError::failed("this source cannot be asked"))
     }
 
     /// What the source has with this address.
@@ -53,8 +60,13 @@ impl Asked<'_> {
         let registration = self.registration()?;
         let mut ours = Vec::new();
         for page in 1..=MOST_PAGES {
-            let path = registration.list.replace("{page}", &page.to_string());
-            let entries = self.list(self.call(Method::GET, &path, Said::default()).await?.value, "hooks")?;
+            let offset = (page - 1) * registration.page_size;
+            let path = registration.list.replace("{page}", &page.to_string()).replace("{offset}", &offset.to_string());
+            let mut value = self.call(Method::GET, &path, Said::default()).await?.value;
+            if let Some(place) = &registration.entries {
+                value = value.pointer_mut(place).map(Value::take).unwrap_or_default();
+            }
+            let entries = self.list(value, "hooks")?;
             let is_last = entries.len() < registration.page_size;
             let is_ours = |entry: &Value| entry.pointer(&registration.address).and_then(Value::as_str) == Some(url);
             ours.extend(entries.into_iter().filter(is_ours));
@@ -77,10 +89,14 @@ impl Asked<'_> {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let path = path
             .replace("{repository}", self.repository)
+            .replace("{owner}", self.repository.split('/').next().unwrap_or_default())
+            .replace("{name}", self.repository.rsplit('/').next().unwrap_or_default())
             .replace("{encoded_repository}", &encoded(self.repository))
             .replace("{id}", &encoded(said.id))
             .replace("{delivery}", &encoded(said.delivery));
-        let api = self.provider.api.as_deref().unwrap_or(&registration.api).trim_end_matches('/');
+        let unset =
+            || PortError::failed(format!("set the address of the server: `api` of `providers.{}` in the settings", self.provider_name));
+        let api = self.provider.api.as_deref().or(registration.api.as_deref()).ok_or_else(unset)?.trim_end_matches('/');
         let is_removal = method == Method::DELETE;
         let mut request = self.client.request(method, format!("{api}{path}"));
         for (name, value) in &registration.headers {
@@ -92,7 +108,7 @@ impl Asked<'_> {
         let answer = request.send().await.map_err(|error| self.silent(error))?;
         let status = answer.status();
         if !(status.is_success() || is_removal && status == StatusCode::NOT_FOUND) {
-            return Err(self.refusal(status, &registration.rights));
+            return Err(self.refusal(&answer, &registration.rights));
         }
         let next = next_query(&answer);
         let read = self.read(answer).await?;
@@ -118,10 +134,13 @@ impl Asked<'_> {
         let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
         PortError::errored(format!("{} {what}; it is asked again", self.definition.title)).because(error.without_url())
     }
-    fn refusal(&self, status: StatusCode, rights: &str) -> PortError {
-        let (title, repository) = (&self.definition.title, self.repository);
+    fn refusal(&self, answer: &Response, rights: &str) -> PortError {
+        let (title, repository, status) = (&self.definition.title, self.repository, answer.status());
+        let wait = retry_after(answer);
         match status.as_u16() {
             401 => PortError::failed(format!("{title} does not take the token; renew it in the settings. It needs {rights}")),
+            // GitHub says so when it was asked too often.
+            403 if wait.is_some() => self.enough(wait),
             403 => {
                 PortError::failed(format!("the token may not manage the hooks of `{repository}`, or asked too often. It needs {rights}"))
             }
@@ -131,10 +150,20 @@ impl Asked<'_> {
             409 | 422 => PortError::failed(format!(
                 "{title} refuses the hook with {status}: `{repository}` may have too many, or the address is one it does not call"
             )),
-            429 => PortError::errored(format!("{title} has had enough for the moment; it is asked again")),
-            _ => PortError::errored(format!("{title} answered {status}; it is asked again")),
+            429 => self.enough(wait),
+            _ => PortError::errored(format!("{title} answered {status}; it is asked again")).after(wait),
         }
     }
+
+    fn enough(&self, wait: Option<Duration>) -> PortError {
+        PortError::errored(format!("{} has had enough for the moment; it is asked again", self.definition.title)).after(wait)
+    }
+}
+
+/// How long the source wants to be left alone: `Retry-After` in seconds.
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let text = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs).map(|wait| wait.min(LONGEST_WAIT))
 }
 
 fn next_query(answer: &Response) -> Option<String> {

@@ -74,6 +74,9 @@ pub struct Definition {
     /// How the source is told where to send.
     #[serde(default)]
     pub(crate) registration: Option<Registration>,
+    /// The same for servers of this source with another API, each with credentials of its own.
+    #[serde(default)]
+    pub(crate) other_servers: Vec<Registration>,
     /// What a person does to register an address; `{address}` and `{secret}` stand in it.
     #[serde(default)]
     pub manual: Option<String>,
@@ -125,6 +128,17 @@ impl Definition {
     /// How long the source waits for an answer.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline_seconds.map(Duration::from_secs)
+    }
+
+    /// Every way to register, with the name that its credentials go by.
+    pub(crate) fn registrations(&self) -> impl Iterator<Item = (&str, &Registration)> {
+        let all = self.registration.iter().chain(&self.other_servers);
+        all.map(|registration| (registration.provider.as_deref().unwrap_or(&self.name), registration))
+    }
+
+    /// The credentials that the daemon can register it with, by their names in the settings, and the rights that they need.
+    pub fn rights(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.registrations().map(|(provider, registration)| (provider, registration.rights.as_str()))
     }
 
     /// The types there are examples of.

@@ -6,15 +6,23 @@ use hookwright_core::port::WantedSubscription;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// The calls of a source. `{repository}`, `{encoded_repository}`, `{id}`, `{page}`, `{url}`, `{secret}` and `{token}` stand in them.
+/// The calls of a source. `{repository}` and its first and last part (`{owner}`, `{name}`), `{encoded_repository}`, `{id}`, `{page}` (from 1), `{offset}`,
+/// `{url}`, `{secret}` and `{token}` stand in them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
-    /// The address of the API when the settings say no other.
-    pub(crate) api: String,
+    /// Whose credentials are used, when not those by the source's own name.
+    #[serde(default)]
+    pub(crate) provider: Option<String>,
+    /// The address of the API when the settings say no other; none for servers that everybody runs on their own.
+    #[serde(default)]
+    pub(crate) api: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
     /// Lists what there is, page by page.
     pub(crate) list: String,
+    /// Where an answer has the list, when it is not all of it.
+    #[serde(default)]
+    pub(crate) entries: Option<String>,
     /// Entries of a whole page.
     pub(crate) page_size: usize,
     pub(crate) create: String,

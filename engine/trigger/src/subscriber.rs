@@ -1,6 +1,7 @@
 //! Carries registrations out over HTTP. Answers are bounded and never believed: an entry is ours only when its address is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookwright_core::port::{ListedDeliveries, RegisteredHook, Subscriber, WantedSubscription};
@@ -8,9 +9,9 @@ use hookwright_core::{PortError, SecretValue, Timestamp};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::Definitions;
 use crate::asked::{Asked, Said};
 use crate::registration::Registration;
+use crate::{Definition, Definitions};
 
 /// What a source is asked with.
 #[derive(Clone)]
@@ -34,10 +35,9 @@ impl HttpSubscriber {
     }
 
     fn ask<'a>(&'a self, source: &str, repository: &'a str) -> Result<Asked<'a>, PortError> {
-        let found =
-            Definitions::embedded().find(source).filter(|definition| definition.registration.is_some()).zip(self.providers.get(source));
-        let (definition, provider) =
-            found.ok_or_else(|| PortError::failed(format!("there are no credentials of `{source}` in the settings")))?;
+        let unknown = || PortError::failed(format!("there are no credentials of `{source}` in the settings"));
+        let (definition, provider_name) = self.find(source).ok_or_else(unknown)?;
+        let provider = self.providers.get(&provider_name).ok_or_else(unknown)?;
         let is_name = |part: &str| {
             !part.is_empty()
                 && part != "."
@@ -48,14 +48,21 @@ impl HttpSubscriber {
         if parts.len() < 2 || !parts.into_iter().all(is_name) {
             return Err(PortError::failed("the trigger's `repository` is none; write `repository: owner/name`"));
         }
-        Ok(Asked { client: &self.client, definition, provider, repository })
+        Ok(Asked { client: &self.client, definition, provider_name, provider, repository })
+    }
+
+    /// A source with the first of its APIs that there are credentials of.
+    fn find(&self, source: &str) -> Option<(Arc<Definition>, String)> {
+        let definition = Definitions::embedded().find(source)?;
+        let name = definition.registrations().find(|(provider, _)| self.providers.contains_key(*provider))?.0.to_owned();
+        Some((definition, name))
     }
 }
 
 #[async_trait]
 impl Subscriber for HttpSubscriber {
     fn registers(&self, source: &str) -> bool {
-        self.providers.contains_key(source) && Definitions::embedded().find(source).is_some_and(|found| found.registration.is_some())
+        self.find(source).is_some()
     }
 
     async fn ensure(&self, wanted: &WantedSubscription) -> Result<String, PortError> {

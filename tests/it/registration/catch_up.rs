@@ -53,7 +53,7 @@ async fn what_failed_while_the_daemon_was_away_is_asked_for_and_arrives_once() {
     let (mut daemon, _copy) = deployed(&forge).await;
     trigger_in(&daemon, "active").await;
     // It was stored, and the answer was lost on its way.
-    forge.change(json!({ "deliveries": [listed(1000, "stored-without-an-answer", 502)], "deliver_to": daemon.address() })).await;
+    forge.change(json!({ "deliveries": [listed(1000, "stored-without-an-answer", 502)] })).await;
     daemon.kill();
     daemon.restart().await;
     forge.change(json!({ "deliver_to": daemon.address() })).await;

@@ -25,6 +25,8 @@ def deliver(hook, guid):
             status = urllib.request.urlopen(urllib.request.Request(address, body, headers)).status
         except urllib.error.HTTPError as error:
             status = error.code
+        except urllib.error.URLError:
+            pass
     state["next"] += 1
     state["deliveries"].insert(0, delivery(100000 + state["next"], guid, status, redelivery=True))
 
@@ -78,6 +80,12 @@ class GitHub(http.server.BaseHTTPRequestHandler):
             return self.reply(200, state)
         if self.headers.get("Authorization") != state["token"]:
             return self.reply(401, {"message": "Bad credentials"})
+        if state["answer"] == "silence":
+            time.sleep(60)
+        if state["answer"] == "flood":
+            return self.reply(200, ["x" * 1024] * 10240)
+        if state["answer"] == 429:
+            return self.reply(429, {"message": "no"}, [("Retry-After", "1")])
         if state["answer"]:
             return self.reply(state["answer"], {"message": "no"})
         about = re.fullmatch(r"/repos/acme/shop/hooks/(\d+)/deliveries(?:/(\d+)/attempts|\?per_page=100(?:&cursor=(\d+))?)", self.path)
@@ -88,7 +96,8 @@ class GitHub(http.server.BaseHTTPRequestHandler):
             return self.reply(404, {"message": "Not Found"})
         number, hooks = found[1], state["hooks"]
         if self.command == "GET" and not number:
-            return self.reply(200, [self.shown(hook) for hook in hooks.values()] if found[2] == "1" else [])
+            listed = state["lie"] if "lie" in state else [self.shown(hook) for hook in hooks.values()]
+            return self.reply(200, listed if found[2] == "1" else [])
         if self.command == "DELETE" and number in hooks:
             del hooks[number]
             return self.reply(204)

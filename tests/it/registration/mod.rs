@@ -1,7 +1,9 @@
 //! Triggers as their event sources come to know them. The source is a server that keeps hooks as GitHub does and refuses what GitHub refuses.
 
+mod bitbucket;
 mod catch_up;
 mod description;
+mod faults;
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -29,8 +31,12 @@ impl Drop for Forge {
 
 impl Forge {
     fn start() -> Self {
+        Self::of(GITHUB)
+    }
+
+    fn of(server: &str) -> Self {
         let mut command = Command::new("python3");
-        let mut child = command.args(["-c", GITHUB]).stdout(Stdio::piped()).spawn().expect("python runs");
+        let mut child = command.args(["-c", server]).stdout(Stdio::piped()).spawn().expect("python runs");
         let mut port = String::new();
         let mut output = child.stdout.take().expect("its output");
         let mut byte = [0];

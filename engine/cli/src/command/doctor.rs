@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use hookwright_runtime::Bubblewrap;
+use hookwright_trigger::Definitions;
 use serde::Serialize;
 
+use crate::configuration::Configuration;
 use crate::{exit, output};
 
 /// How a finding is to be read.
@@ -32,8 +34,9 @@ pub(crate) struct Finding {
 }
 
 /// Prints what was found; fails when the daemon could not work here.
-pub(crate) fn doctor(data: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    let findings = examine(data);
+pub(crate) fn doctor(configuration: &Configuration, json: bool) -> anyhow::Result<ExitCode> {
+    let mut findings = examine(&configuration.data);
+    findings.extend(event_sources(configuration));
     if json {
         output::json(&serde_json::to_value(&findings)?);
     } else {
@@ -97,6 +100,33 @@ pub(crate) fn examine(data: &Path) -> Vec<Finding> {
     let mut findings: Vec<Finding> = PROGRAMS.iter().map(program).collect();
     findings.push(sandbox(Bubblewrap::find().map(|_| ())));
     findings.push(data_folder(data));
+    findings
+}
+
+/// Which event sources the daemon registers triggers at, and the least rights that its tokens need.
+fn event_sources(configuration: &Configuration) -> Vec<Finding> {
+    let definitions = Definitions::embedded();
+    let sources: Vec<_> = definitions.names().filter_map(|name| definitions.find(name)).collect();
+    let name = "event source";
+    let mut findings = Vec::new();
+    for (provider, rights) in sources.iter().flat_map(|source| source.rights()) {
+        let is_set = configuration.providers.get(provider).is_some_and(|provider| !provider.token.is_empty());
+        findings.push(match (is_set, configuration.public_url.is_empty()) {
+            (true, false) => {
+                Finding { name, level: Level::Ok, text: format!("{provider}: triggers are registered; its token needs {rights}") }
+            }
+            (true, true) => Finding {
+                name,
+                level: Level::Missing,
+                text: format!("{provider}: it has a token; set `public_url`, so that it can be told where to send"),
+            },
+            (false, _) => {
+                let variable = format!("HOOKWRIGHT_PROVIDERS_{}_TOKEN", provider.to_uppercase());
+                let text = format!("{provider}: triggers are registered by hand; to have it done set {variable} to a token with {rights}");
+                Finding { name, level: Level::Missing, text }
+            }
+        });
+    }
     findings
 }
 

@@ -134,6 +134,7 @@ fn rows() -> Vec<Row> {
         row("GET /api/v1/runs/{run}/stages/{stage}/logs", "/api/v1/runs/{run}/stages/make/logs", &[200], (200, 404)),
         row("GET /api/v1/runs/{run}/stages/{stage}/logs/stream", "/api/v1/runs/{run}/stages/make/logs/stream", &[200], (200, 404)),
         row("GET /api/v1/artifacts/{artifact}", "/api/v1/artifacts/{artifact}", &[200], (200, 404)),
+        row("GET /api/v1/webhooks/{webhook}/environments/{environment}/traffic", development("traffic?hours=2"), &[200], (200, 403)),
         row("GET /api/v1/webhooks/{webhook}/environments/{environment}/logs", development("logs"), &[200], (200, 403)),
         row("GET /api/v1/webhooks/{webhook}/environments/{environment}/logs/stream", development("logs/stream"), &[200], (200, 403)),
         row("GET /api/v1/webhooks/{webhook}/environments/{environment}/secrets", production("secrets"), &[200], (403, 403)),

@@ -312,3 +312,39 @@ async fn an_upgrade_with_the_listening_socket_passed_in_loses_no_request() {
     assert!(bad.is_empty(), "{} of {answered} failed: {:?}", bad.len(), &bad[..bad.len().min(3)]);
     assert!(answered > 50, "there was load: {answered}");
 }
+
+#[tokio::test]
+async fn requests_and_errors_of_a_place_are_counted_once_over_a_restart_and_a_release() {
+    let (mut daemon, copy) = daemon(&[]).await;
+    let counted = async |daemon: &Daemon| {
+        let traffic = daemon.get("/api/v1/webhooks/shop/environments/development/traffic?hours=1&minutes=60").await;
+        let sum = |field: &str| traffic["items"].as_array().expect("a list").iter().filter_map(|item| item[field].as_u64()).sum::<u64>();
+        (sum("requests"), sum("errors"))
+    };
+    // What the start asked until it was answered is written by the end.
+    daemon.terminate().await;
+    daemon.restart().await;
+    daemon.answers("shop", "development", "here").await;
+    daemon.terminate().await;
+    daemon.restart().await;
+    let before = counted(&daemon).await;
+    assert!(before.0 > 0);
+    for _ in 0..6 {
+        assert_eq!(daemon.call("shop", "development", "/version").await.0, 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(daemon.call("shop", "development", "/close").await.0, 502);
+    }
+    assert_eq!(daemon.call("shop", "nowhere", "/version").await.0, 404);
+    daemon.terminate().await;
+    daemon.restart().await;
+    assert_eq!(counted(&daemon).await, (before.0 + 8, before.1 + 2));
+    // The place's, not the deployment's: it goes on with the next release.
+    copy.edit("server.py", "\"one\"", "\"two\"").commit("Two");
+    copy.push(&daemon, "shop");
+    daemon.run_ended("shop", 2).await;
+    assert!(counted(&daemon).await.0 >= before.0 + 8);
+    let (status, refused) =
+        daemon.request(reqwest::Method::GET, "/api/v1/webhooks/shop/environments/development/traffic?hours=720", None).await;
+    assert_eq!(status, 400, "{refused}");
+}

@@ -250,6 +250,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         retention_interval: configuration.retention.interval,
         keep_cache: configuration.retention.cache,
         keep_events: configuration.retention.events,
+        keep_traffic: configuration.retention.traffic,
         ..Settings::new(data)
     }
 }

@@ -105,6 +105,8 @@ pub struct Settings {
     pub keep_cache: Duration,
     /// How long events are kept with their deliveries; what is still to be delivered is kept in any case.
     pub keep_events: Duration,
+    /// How long the traffic of each minute is kept.
+    pub keep_traffic: Duration,
     /// How often retention looks.
     pub retention_interval: Duration,
 }
@@ -134,6 +136,7 @@ impl Settings {
             keep_deployments: Duration::from_secs(7 * 24 * 3600),
             keep_cache: Duration::from_secs(14 * 24 * 3600),
             keep_events: Duration::from_secs(30 * 24 * 3600),
+            keep_traffic: Duration::from_secs(30 * 24 * 3600),
             retention_interval: Duration::from_secs(3600),
         }
     }

@@ -48,6 +48,9 @@ async fn pass(deps: &Deps) -> Result<()> {
     let mut tx = deps.store.begin().await?;
     deps.store.cache_expire_in(&mut tx, before(deps.settings.keep_cache)).await?;
     tx.commit("cache.expired").await?;
+    let mut tx = deps.store.begin().await?;
+    tx.traffic_expire(before(deps.settings.keep_traffic)).await?;
+    tx.commit("traffic.expired").await?;
     event::forget(deps, before(deps.settings.keep_events)).await?;
     remove_workspaces(deps).await?;
     forget_deployments(deps, before(deps.settings.keep_deployments)).await?;

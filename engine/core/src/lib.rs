@@ -17,6 +17,7 @@ mod run;
 mod secret;
 pub mod status;
 mod time;
+mod traffic;
 mod verdict;
 
 pub use access::{Action, Actor, Grant, Role, Scope};
@@ -42,4 +43,5 @@ pub use repository::{CommitInfo, RemoteCredential, Repository, RepositoryKind, R
 pub use run::{Artifact, ArtifactKind, Run, RunReason, StageRun};
 pub use secret::SecretValue;
 pub use time::{Clock, Timestamp};
+pub use traffic::{LATENCY_BOUNDS, Traffic};
 pub use verdict::{Verdict, VerdictKind};

@@ -7,6 +7,7 @@ mod git;
 mod headers;
 mod identify;
 mod inbox;
+mod load;
 mod problem;
 mod proxy;
 mod registry;
@@ -93,6 +94,8 @@ impl Gateway {
             clock: self.options.clock.clone(),
         };
         self.tasks.spawn(schedules.run(self.stopping.clone()));
+        let (store, clock) = (self.options.store.clone(), self.options.clock.clone());
+        self.tasks.spawn(load::run(self.table.clone(), store, clock, self.stopping.clone()));
         Ok(())
     }
 

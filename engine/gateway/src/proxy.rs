@@ -18,7 +18,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::authenticate::strip_daemon_tokens;
-use crate::table::{InFlight, Route, Table};
+use crate::load::{InFlight, Load};
+use crate::table::{Route, Table};
 use crate::{GatewayOptions, Problem, headers, token_holder};
 
 /// How long a connection to a handler on this machine may take.
@@ -50,12 +51,16 @@ pub(crate) fn routes(proxy: Proxy) -> Router {
 async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
     let request_id = proxy.options.ids.uuid().simple().to_string();
     let (began, uri) = (proxy.options.clock.monotonic(), request.uri().clone());
-    let response = match proxy.pass(request, &request_id).await {
+    let mut load = None;
+    let response = match proxy.pass(request, &request_id, &mut load).await {
         Ok(response) => response,
         Err(problem) => problem.about(&request_id).into_response(),
     };
-    let place = split(&uri).map(|(webhook, environment, _)| (webhook, environment)).filter(|place| proxy.table.knows(*place));
     let took = proxy.options.clock.monotonic().saturating_sub(began);
+    if let Some(load) = &load {
+        load.count(Some(response.status()), took);
+    }
+    let place = split(&uri).map(|(webhook, environment, _)| (webhook, environment)).filter(|_| load.is_some());
     proxy.meter.gateway_request(GatewayRequest { place, status: response.status().as_u16(), took });
     response
 }
@@ -70,7 +75,8 @@ fn split(uri: &Uri) -> Option<(&str, &str, String)> {
 }
 
 impl Proxy {
-    async fn pass(&self, mut request: Request, request_id: &str) -> Result<Response, Problem> {
+    /// Passes a request on; `load` becomes that of the deployment it is for.
+    async fn pass(&self, mut request: Request, request_id: &str, load: &mut Option<Arc<Load>>) -> Result<Response, Problem> {
         let uri = request.uri().clone();
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "an address is /w/<webhook>/<environment>/<path>");
         let (webhook, environment, path) = split(&uri).ok_or_else(unknown)?;
@@ -79,6 +85,7 @@ impl Proxy {
             Problem::new(StatusCode::NOT_FOUND, text)
         };
         let (route, in_flight) = self.table.enter(webhook, environment).ok_or_else(nothing)?;
+        *load = Some(Arc::clone(in_flight.load()));
         if Table::is_closed(&route, &path) {
             let text = "events are delivered to this path, and nothing else: send them to the trigger's own address, which `hookwright triggers` shows";
             return Err(Problem::new(StatusCode::FORBIDDEN, text));

@@ -1,7 +1,7 @@
 //! The routes, what triggers them, and how many requests are with each deployment.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hookwright_core::port::{RouteTable, RouteTarget};
@@ -10,11 +10,13 @@ use tokio::sync::watch;
 
 use crate::Gateway;
 use crate::inbox::Hook;
+use crate::load::{InFlight, Load};
 
-/// A target and whose turn it is among its backends.
+/// A target, whose turn it is among its backends, and what is with it.
 pub(crate) struct Route {
     pub(crate) target: RouteTarget,
     turn: AtomicUsize,
+    load: Arc<Load>,
 }
 
 impl Route {
@@ -42,18 +44,9 @@ pub(crate) struct Table {
     /// Address → what receives there.
     hooks: RwLock<HashMap<String, Arc<Hook>>>,
     triggers: RwLock<HashMap<SubscriptionId, Arc<TriggerRoute>>>,
-    in_flight: Mutex<HashMap<DeploymentId, Arc<AtomicU64>>>,
+    loads: Mutex<HashMap<DeploymentId, Arc<Load>>>,
     /// How often a route has changed.
     changes: watch::Sender<u64>,
-}
-
-/// A request that is with a deployment until this is dropped.
-pub(crate) struct InFlight(Arc<AtomicU64>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl Table {
@@ -61,15 +54,14 @@ impl Table {
     pub(crate) fn enter(&self, webhook: &str, environment: &str) -> Option<(Arc<Route>, InFlight)> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let route = routes.get(webhook)?.get(environment)?.clone();
-        let counter = self.counter(route.target.deployment);
-        counter.fetch_add(1, Ordering::AcqRel);
-        Some((route, InFlight(counter)))
+        let in_flight = InFlight::enter(&route.load);
+        Some((route, in_flight))
     }
 
-    /// Whether there is a route for a webhook and environment.
-    pub(crate) fn knows(&self, (webhook, environment): (&str, &str)) -> bool {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(webhook).is_some_and(|place| place.contains_key(environment))
+    /// The load of every deployment that has a route, or had one and is not done.
+    pub(crate) fn loads(&self) -> Vec<(DeploymentId, Arc<Load>)> {
+        let loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        loads.iter().map(|(id, load)| (*id, Arc::clone(load))).collect()
     }
 
     /// What receives at an address.
@@ -123,8 +115,8 @@ impl Table {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    fn counter(&self, deployment: DeploymentId) -> Arc<AtomicU64> {
-        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).entry(deployment).or_default().clone()
+    fn load(&self, deployment: DeploymentId) -> Arc<Load> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner).entry(deployment).or_default().clone()
     }
 }
 
@@ -138,7 +130,8 @@ impl RouteTable for Gateway {
             return;
         }
         let rebound = known.is_none_or(|known| known.target.triggers != target.triggers).then(|| target.triggers.clone());
-        place.insert(environment.to_string(), Arc::new(Route { target, turn: AtomicUsize::new(0) }));
+        let load = self.table.load(target.deployment);
+        place.insert(environment.to_string(), Arc::new(Route { target, turn: AtomicUsize::new(0), load }));
         drop(routes);
         match rebound {
             Some(triggers) => self.table.bind((webhook, environment), &triggers),
@@ -156,10 +149,10 @@ impl RouteTable for Gateway {
     }
 
     fn in_flight(&self, deployment: &DeploymentId) -> u64 {
-        let mut counters = self.table.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counters.get(deployment).map_or(0, |counter| counter.load(Ordering::Acquire));
-        // A counter that nobody holds is not needed any more.
-        counters.retain(|_, counter| counter.load(Ordering::Acquire) > 0 || Arc::strong_count(counter) > 1);
+        let mut loads = self.table.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = loads.get(deployment).map_or(0, |load| load.in_flight());
+        // A load that nobody holds and whose counts are written is not needed any more.
+        loads.retain(|_, load| load.in_flight() > 0 || Arc::strong_count(load) > 1 || !load.is_taken());
         count
     }
 }

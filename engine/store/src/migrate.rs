@@ -15,6 +15,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (5, include_str!("../migrations/0005_people.sql")),
     (6, include_str!("../migrations/0006_events.sql")),
     (7, include_str!("../migrations/0007_users.sql")),
+    (8, include_str!("../migrations/0008_traffic.sql")),
     (9, include_str!("../migrations/0009_catch_up.sql")),
     (11, include_str!("../migrations/0011_pull_requests.sql")),
 ];

@@ -27,6 +27,7 @@ mod stream;
 mod template;
 mod throttle;
 mod token;
+mod traffic;
 mod trigger;
 mod urls;
 mod user;
@@ -137,6 +138,7 @@ fn routes() -> OpenApiRouter<WebState> {
         .merge(secret::routes())
         .merge(stream::routes())
         .merge(token::routes())
+        .merge(traffic::routes())
         .merge(trigger::routes())
         .merge(user::routes())
         .merge(webhook::routes());

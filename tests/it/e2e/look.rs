@@ -79,6 +79,12 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
     let hello = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
     hello.push(&daemon, "hello-python");
     daemon.answers("hello-python", "development", "Hello").await;
+    daemon
+        .until("the requests to be counted", async |daemon: &Daemon| {
+            let traffic = daemon.get("/api/v1/webhooks/hello-python/environments/development/traffic").await;
+            traffic["items"][0]["requests"].as_u64()
+        })
+        .await;
     daemon.waits_for_approval("hello-python", "production").await;
 
     let waiting = first(&daemon, "/api/v1/promotions?webhook=shop-orders&environment=production&open=true").await;

@@ -71,6 +71,9 @@ async fn two_people_approve_through_the_pages_and_one_of_them_twice_is_still_one
     rosa.press("td[data-column=production] .waits").await;
     rosa.press("button[value=approve]").await;
     rosa.until_text("the word about it", ".said", "approval is recorded").await;
+    rosa.open("/").await;
+    let waits = rosa.until("what waits", "td[data-column=production] .waits").await;
+    assert!(!waits.contains("Waits for you"), "not for rosa any more: {waits}");
     // The same person with a token is the same person.
     let made = daemon.post("/api/v1/tokens", json!({ "user": "rosa", "grants": [{ "role": "approver", "scope": {} }] })).await;
     let again = Command::new(BINARY)

@@ -140,6 +140,8 @@ pub(crate) struct RetentionConfiguration {
     pub(crate) cache: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) events: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) traffic: Duration,
 }
 
 impl Configuration {
@@ -152,13 +154,14 @@ impl Configuration {
             seconds => format!("{seconds} s"),
         };
         let database = self.database.split(':').next().filter(|kind| !kind.is_empty()).unwrap_or("sqlite");
-        let rows: [(&str, String, &str); 10] = [
+        let rows: [(&str, String, &str); 11] = [
             ("data", self.data.display().to_string(), "Where the daemon keeps everything."),
             ("database", database.to_owned(), "Which database holds it."),
             ("sandbox", format!("{:?}", self.sandbox).to_lowercase(), "Whether stages and handlers run in bubblewrap."),
             ("retention.runs", time(self.retention.runs), "How long ended runs, their logs and their artifacts are kept."),
             ("retention.deployments", time(self.retention.deployments), "How long logs and files of a replaced deployment are kept."),
             ("retention.cache", time(self.retention.cache), "How long outputs that nobody used again stay in the cache."),
+            ("retention.traffic", time(self.retention.traffic), "How long it is kept how many requests there were in which minute."),
             ("retention.interval", time(self.retention.interval), "How often what is too old is looked for."),
             ("git.poll_interval", time(self.git.poll_interval), "How often the refs of watched remotes are read."),
             ("git.quiet_interval", time(self.git.quiet_interval), "How rarely the refs of quiet remotes are read."),

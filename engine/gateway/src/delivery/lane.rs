@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::Inner;
 use super::send::Towards;
+use crate::load::Load;
 use crate::table::TriggerRoute;
 
 /// Deliveries that are handed over in memory, and the bytes of their events.
@@ -199,7 +200,7 @@ impl State {
             self.flying.insert(delivery.id);
             let (inner, key) = (self.inner.clone(), entered.target.signing_key.clone());
             attempts.spawn(async move {
-                let due = attempt(&inner, (delivery.clone(), event), (&route, backend, &key)).await;
+                let due = attempt(&inner, (delivery.clone(), event), (&route, backend, &key, in_flight.load())).await;
                 drop(in_flight);
                 (delivery.id, due)
             });
@@ -252,7 +253,7 @@ impl State {
 async fn attempt(
     inner: &Inner,
     (delivery, event): (Delivery, Option<Arc<Event>>),
-    (route, backend, key): (&TriggerRoute, std::net::SocketAddr, &hookwright_core::SecretValue),
+    (route, backend, key, load): (&TriggerRoute, std::net::SocketAddr, &hookwright_core::SecretValue, &Load),
 ) -> Option<Timestamp> {
     let event = match event {
         Some(event) => event,
@@ -269,7 +270,7 @@ async fn attempt(
         },
     };
     let policy = &route.trigger.deliver;
-    let towards = Towards { backend, policy, key, timeout: policy.timeout };
+    let towards = Towards { backend, policy, key, load, timeout: policy.timeout };
     let (attempt, _) = inner.sender.send(&delivery, &event, &towards).await;
     let end = inner.sender.judge(&delivery, attempt, policy);
     let due = end.delivery.ended_at.is_none().then_some(end.delivery.due_at);

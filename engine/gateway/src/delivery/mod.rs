@@ -6,11 +6,9 @@ mod lane;
 mod send;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use hookwright_core::{Clock, Delivery, DeliveryPolicy, Event, SecretValue, SubscriptionId};
+use hookwright_core::{Clock, Delivery, Event, SubscriptionId};
 use hookwright_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,8 +16,7 @@ use tracing::{error, warn};
 
 use crate::table::Table;
 use lane::Lane;
-use send::Towards;
-pub(crate) use send::{Answered, Sender, texts};
+pub(crate) use send::{Answered, Sender, Towards, texts};
 
 /// The engine of deliveries. Cloning it clones a handle.
 #[derive(Clone)]
@@ -71,14 +68,10 @@ impl Deliveries {
     }
 
     /// Makes an attempt for somebody who waits for the answer, and records it.
-    pub(crate) async fn deliver_now(
-        &self,
-        (delivery, event): (&Delivery, &Event),
-        (backend, policy, key, timeout): (SocketAddr, &DeliveryPolicy, &SecretValue, Duration),
-    ) -> Option<Answered> {
+    pub(crate) async fn deliver_now(&self, (delivery, event): (&Delivery, &Event), towards: &Towards<'_>) -> Option<Answered> {
         let sender = &self.inner.sender;
-        let (attempt, answered) = sender.send(delivery, event, &Towards { backend, policy, key, timeout }).await;
-        sender.record(sender.judge(delivery, attempt, policy)).await;
+        let (attempt, answered) = sender.send(delivery, event, towards).await;
+        sender.record(sender.judge(delivery, attempt, towards.policy)).await;
         answered
     }
 

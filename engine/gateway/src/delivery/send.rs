@@ -21,6 +21,7 @@ use tracing::error;
 
 use super::backoff::{Pause, retry_after};
 use crate::headers;
+use crate::load::Load;
 
 /// What is kept of an answer.
 const KEPT: usize = 16 << 10;
@@ -47,6 +48,8 @@ pub(crate) struct Towards<'a> {
     pub(crate) backend: SocketAddr,
     pub(crate) policy: &'a DeliveryPolicy,
     pub(crate) key: &'a SecretValue,
+    /// Where the attempt is counted.
+    pub(crate) load: &'a Load,
     /// Less than the policy's, when somebody waits for the answer.
     pub(crate) timeout: Duration,
 }
@@ -68,6 +71,7 @@ impl Sender {
             Err(error) => Err(format!("the event cannot be sent: {error}")),
         };
         let took = self.clock.monotonic().saturating_sub(began);
+        towards.load.count(answered.as_ref().ok().map(|answered| answered.status), took);
         let mut attempt = Attempt {
             delivery: delivery.id,
             number,

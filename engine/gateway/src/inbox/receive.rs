@@ -18,7 +18,7 @@ use super::hook::{Hook, stored};
 use super::{BODY_TIME, InboxState, PORTION, READING};
 use crate::Problem;
 use crate::authenticate::strip_daemon_tokens;
-use crate::delivery::Answered;
+use crate::delivery::{Answered, Towards};
 
 /// When a source is to try again whose event could not be stored, in seconds.
 const AGAIN: &str = "5";
@@ -141,15 +141,14 @@ impl InboxState {
         let route = (hook.route.webhook.as_str(), hook.route.environment.as_str());
         let answered = match self.table.enter(route.0, route.1) {
             Some((entered, in_flight)) => {
-                let backend = entered.backend();
-                let answered = match backend {
+                let (key, load) = (&entered.target.signing_key, in_flight.load());
+                match entered.backend() {
                     Some(backend) => {
-                        self.deliveries.deliver_now((&delivery, &stored), (backend, policy, &entered.target.signing_key, limit)).await
+                        let towards = Towards { backend, policy, key, load, timeout: limit };
+                        self.deliveries.deliver_now((&delivery, &stored), &towards).await
                     }
                     None => None,
-                };
-                drop(in_flight);
-                answered
+                }
             }
             None => None,
         };

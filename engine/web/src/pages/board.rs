@@ -8,19 +8,27 @@ use hookwright_core::status::{DeploymentStatus, PromotionStatus, SubscriptionSta
 use hookwright_core::{
     Action, Deployment, EnvironmentName, Hold, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind, WebhookName,
 };
-use hookwright_store::{PromotionFilter, ReleaseInfo, WebhookRecord};
+use hookwright_store::{PromotionFilter, ReleaseInfo, Strip, WebhookRecord};
 use serde::{Deserialize, Serialize};
 
 use super::release::ReleaseShown;
 use super::{Answer, Layout};
 use crate::error::{Query, Result};
-use crate::show::{Badge, Moment, visible};
+use crate::show::{Badge, Drawing, Moment, visible};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
 
 /// So many webhooks and open promotions are shown at most.
 const ROWS: u32 = 2_000;
+
+/// The drawing of the last hour has a bar for so many minutes, and so many bars.
+const STEP: i64 = 5;
+const STEPS: i64 = 12;
+
+fn hour_before(now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(now.as_millis() - STEP * STEPS * 60_000)
+}
 
 /// The board.
 #[derive(Serialize)]
@@ -73,6 +81,8 @@ pub(crate) struct Cell {
     pub(crate) release: Option<ReleaseShown>,
     /// `2/2`.
     pub(crate) instances: Option<String>,
+    /// Requests of the last hour, of what is live.
+    pub(crate) traffic: Option<Drawing>,
     pub(crate) waits: Vec<Waits>,
     pub(crate) held: Option<String>,
 }
@@ -138,6 +148,7 @@ impl Cell {
             badge: Badge::new("good", "check", "live"),
             release: Some(ReleaseShown::sample()),
             instances: Some("1/1".into()),
+            traffic: Some(Drawing::sample()),
             waits: vec![waits],
             held: Some("<b>hostile".into()),
         }
@@ -178,6 +189,7 @@ struct Facts {
     deployments: HashMap<(WebhookName, EnvironmentName), Vec<Deployment>>,
     promotions: HashMap<(WebhookName, EnvironmentName), Vec<Promotion>>,
     holds: HashMap<(WebhookName, EnvironmentName), Hold>,
+    traffic: HashMap<(WebhookName, EnvironmentName), Strip>,
 }
 
 /// Shows the board; without any webhook the first steps.
@@ -278,8 +290,10 @@ impl Row {
 
 impl Facts {
     async fn read(state: &WebState) -> Result<Self> {
+        let now = state.clock.now();
         let mut facts = Self {
-            now: state.clock.now(),
+            now,
+            traffic: state.store.traffic_of_all(hour_before(now), STEP).await?,
             specs: state.store.board_specs().await?,
             releases: state.store.board_releases().await?,
             deployments: HashMap::new(),
@@ -310,11 +324,27 @@ impl Facts {
         }
         let release = newest.and_then(|newest| self.releases.get(&newest.release)).map(|release| ReleaseShown::new(release, self.now));
         let mine = visitor.caller.actor.may(Action::Approve, Some(webhook), Some(environment));
-        let waits = self.promotions.get(&place).into_iter().flatten().map(|promotion| waits(promotion, &self.releases, mine, self.now));
+        let mut waiting = Vec::new();
+        for promotion in self.promotions.get(&place).into_iter().flatten() {
+            let mine = mine && !has_decided(state, visitor, promotion).await?;
+            waiting.push(waits(promotion, &self.releases, mine, self.now));
+        }
         let held = self.holds.get(&place).map(|hold| format!("held by {}", visible(&hold.actor)));
         let (environment, url) = (environment.to_string(), urls::environment(webhook, environment));
-        Ok(Cell { environment, url, badge, release, instances, waits: waits.collect(), held })
+        let none = Strip::new();
+        let strip = self.traffic.get(&place).unwrap_or(&none);
+        let traffic = live.map(|_| Drawing::new(strip, self.now, (STEP, STEPS), "in the last hour"));
+        Ok(Cell { environment, url, badge, release, instances, traffic, waits: waiting, held })
     }
+}
+
+/// Whether the visitor has approved or rejected it already, and others are waited for.
+async fn has_decided(state: &WebState, visitor: &Visitor, promotion: &Promotion) -> Result<bool> {
+    if promotion.status != PromotionStatus::Waiting {
+        return Ok(false);
+    }
+    let decisions = state.store.approval_list(&promotion.webhook, &promotion.environment, &promotion.release).await?;
+    Ok(decisions.iter().any(|decision| decision.user == visitor.caller.actor.user))
 }
 
 /// A promotion that has not ended, in a line.
@@ -352,14 +382,19 @@ pub(crate) async fn health(state: &WebState, deployment: &Deployment) -> Result<
 /// The cell of one place, for the pages about it.
 pub(crate) async fn cell_of(state: &WebState, visitor: &Visitor, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Cell> {
     let place = (webhook.clone(), environment.clone());
+    let now = state.clock.now();
     let mut facts = Facts {
-        now: state.clock.now(),
+        now,
+        traffic: HashMap::new(),
         specs: BTreeMap::new(),
         releases: BTreeMap::new(),
         deployments: HashMap::new(),
         promotions: HashMap::new(),
         holds: HashMap::new(),
     };
+    let strip = state.store.traffic_of((webhook, environment), hour_before(now), STEP).await?;
+    let counts = strip.into_iter().map(|(step, traffic)| (step, (traffic.requests, traffic.errors)));
+    facts.traffic.insert(place.clone(), counts.collect());
     let mut deployments = state.store.deployment_list(webhook, Some(environment), 20).await?;
     deployments.retain(|one| !one.status.is_end());
     deployments.reverse();

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use hookwright_core::{Action, ConfigName, EnvironmentName, ReleaseId, SecretValue, WebhookName};
+use hookwright_core::{Action, ConfigName, EnvironmentName, ReleaseId, SecretValue, Timestamp, Traffic, WebhookName};
 use hookwright_store::PromotionFilter;
 use serde::{Deserialize, Serialize};
 
@@ -13,10 +13,14 @@ use super::webhook::spec_of;
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
 use crate::secret::{check_value, remove};
-use crate::show::{Badge, Moment, visible};
+use crate::show::{Badge, Drawing, Moment, visible};
 use crate::template::{self, View};
 use crate::visitor::{Deed, Visitor};
 use crate::{WebState, urls};
+
+/// The drawing of the last day has a bar for so many minutes, and so many bars.
+const DAY_STEP: i64 = 15;
+const DAY_STEPS: i64 = 96;
 
 /// How many deployments are shown.
 const NEWEST: u32 = 15;
@@ -30,6 +34,11 @@ pub(crate) struct EnvironmentPage {
     environment: String,
     address: String,
     cell: Cell,
+    /// Requests of the last day.
+    day: Drawing,
+    /// The latency that half of the requests, and 95 of 100, did not pass: `25 ms`.
+    p50: Option<String>,
+    p95: Option<String>,
     hold: Option<HoldShown>,
     live_url: Option<String>,
     deployments: Vec<DeploymentRow>,
@@ -93,6 +102,9 @@ impl View for EnvironmentPage {
             environment: "production".into(),
             address: "http://127.0.0.1/w/shop/production/".into(),
             cell: Cell::sample(),
+            day: Drawing::sample(),
+            p50: Some("5 ms".into()),
+            p95: None,
             hold: Some(HoldShown { actor: text(), reason: text(), since: Moment::sample() }),
             live_url: Some("/x".into()),
             deployments: vec![deployment],
@@ -158,12 +170,22 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
         releases.extend(ReleaseShown::fetch(&state, &release.id).await?);
     }
     let hold = state.store.hold_fetch(&webhook, &environment).await?;
+    let since = Timestamp::from_millis(now.as_millis() - DAY_STEP * DAY_STEPS * 60_000);
+    let day = state.store.traffic_of((&webhook, &environment), since, DAY_STEP).await?;
+    let mut whole = Traffic::default();
+    day.values().for_each(|traffic| whole.add(traffic));
+    let strip = day.iter().map(|(step, traffic)| (*step, (traffic.requests, traffic.errors))).collect();
+    let latency =
+        |share| (whole.requests > 0).then(|| whole.quantile(share).map_or("over 10 s".to_owned(), |millis| format!("{millis} ms")));
     let filter = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), ..PromotionFilter::default() };
     let base = state.gateway.clone().unwrap_or_else(|| visitor.origin.clone());
     let page = EnvironmentPage {
         layout: Layout::new(&visitor, "board", format!("{webhook} in {environment}")),
         webhook_url: urls::webhook(&webhook),
         address: format!("{base}/w/{webhook}/{environment}/"),
+        day: Drawing::new(&strip, now, (DAY_STEP, DAY_STEPS), "in the last day"),
+        p50: latency(0.5),
+        p95: latency(0.95),
         cell: cell_of(&state, &visitor, &webhook, &environment).await?,
         hold: hold.map(|hold| HoldShown {
             actor: visible(&hold.actor),

@@ -3,11 +3,13 @@
 mod ansi;
 mod badge;
 mod graph;
+mod strip;
 mod time;
 mod visible;
 
 pub(crate) use ansi::{LineShown, Painter};
 pub(crate) use badge::Badge;
 pub(crate) use graph::{Graph, Stage};
+pub(crate) use strip::Drawing;
 pub(crate) use time::{Moment, bytes, took};
 pub(crate) use visible::{visible, visible_lines};

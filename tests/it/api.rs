@@ -106,6 +106,13 @@ fn rows() -> Vec<Row> {
         row("GET /api/v1/users", "/api/v1/users", &[200], (403, 403)),
         row("GET /api/v1/webhooks", "/api/v1/webhooks", &[200], (200, 200)),
         row("GET /api/v1/webhooks/{webhook}", "/api/v1/webhooks/hello-python", &[200], (200, 403)),
+        sent(
+            "PUT /api/v1/webhooks/{webhook}/public-status",
+            "/api/v1/webhooks/hello-python/public-status",
+            json!({ "public": true }),
+            &[204],
+            (403, 403),
+        ),
         row("GET /api/v1/releases", "/api/v1/releases?webhook=hello-python", &[200], (200, 403)),
         row("GET /api/v1/promotions", "/api/v1/promotions?webhook=hello-python&environment=production", &[200], (403, 403)),
         row("GET /api/v1/triggers", "/api/v1/triggers", &[200], (200, 200)),

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (8, include_str!("../migrations/0008_traffic.sql")),
     (9, include_str!("../migrations/0009_catch_up.sql")),
     (11, include_str!("../migrations/0011_pull_requests.sql")),
+    (12, include_str!("../migrations/0012_public_status.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";

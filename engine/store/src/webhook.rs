@@ -23,6 +23,10 @@ const MOVED: &str = "UPDATE webhooks SET folder = $1 WHERE name = $2 AND reposit
 const FETCH: &str = "SELECT name, repository, folder, created_at FROM webhooks WHERE name = $1";
 const LIST: &str = "SELECT name, repository, folder, created_at FROM webhooks WHERE name > $1 ORDER BY name LIMIT $2";
 
+const SET_PUBLIC: &str = "UPDATE webhooks SET is_public = $1 WHERE name = $2";
+const IS_PUBLIC: &str = "SELECT is_public FROM webhooks WHERE name = $1";
+const LIST_PUBLIC: &str = "SELECT name FROM webhooks WHERE is_public = 1 ORDER BY name";
+
 fn webhook(row: &Row) -> Result<WebhookRecord> {
     Ok(WebhookRecord {
         name: row.parse("name")?,
@@ -41,12 +45,27 @@ impl Tx {
         let fallback = WebhookRecord { name: name.clone(), repository: *repository, folder: folder.to_owned(), created_at: now };
         self.fetch_optional(FETCH, args![name]).await?.as_ref().map_or(Ok(fallback), webhook)
     }
+
+    /// Says whether anybody may see a webhook's status; `false` when there is no such webhook.
+    pub async fn webhook_set_public(&mut self, name: &WebhookName, public: bool) -> Result<bool> {
+        Ok(self.execute(SET_PUBLIC, args![public, name]).await? > 0)
+    }
 }
 
 impl Store {
     /// A webhook.
     pub async fn webhook_fetch(&self, name: &WebhookName) -> Result<Option<WebhookRecord>> {
         self.fetch_optional(FETCH, args![name]).await?.as_ref().map(webhook).transpose()
+    }
+
+    /// Whether anybody may see a webhook's status.
+    pub async fn webhook_is_public(&self, name: &WebhookName) -> Result<bool> {
+        self.fetch_optional(IS_PUBLIC, args![name]).await?.map_or(Ok(false), |row| row.flag("is_public"))
+    }
+
+    /// The names of the webhooks whose status anybody may see.
+    pub async fn webhook_list_public(&self) -> Result<Vec<WebhookName>> {
+        self.fetch_all(LIST_PUBLIC, Vec::new()).await?.iter().map(|row| row.parse("name")).collect()
     }
 
     /// Webhooks by name, those after `after`.

@@ -17,6 +17,7 @@ mod page;
 mod pages;
 mod password;
 mod promotion;
+mod public;
 mod release;
 mod repository;
 mod request;
@@ -51,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use password::Passwords;
+use public::PublicStatus;
 use throttle::Throttle;
 
 pub use document::openapi;
@@ -115,6 +117,8 @@ pub(crate) struct WebState {
     /// Tries to sign in, by the name that was typed.
     pub(crate) tries_of_user: Arc<Throttle<Digest>>,
     pub(crate) passwords: Passwords,
+    /// What anybody may know.
+    pub(crate) public: Arc<PublicStatus>,
 }
 
 impl Deref for WebState {
@@ -132,6 +136,7 @@ fn routes() -> OpenApiRouter<WebState> {
         .merge(document::routes())
         .merge(event::routes())
         .merge(promotion::routes())
+        .merge(public::routes())
         .merge(release::routes())
         .merge(repository::routes())
         .merge(run::routes())
@@ -156,6 +161,7 @@ pub fn router(options: WebOptions) -> Router {
         tries: Arc::new(Throttle::new(TRIES)),
         tries_of_user: Arc::new(Throttle::new(TRIES_OF_USER)),
         passwords: Passwords::default(),
+        public: Arc::default(),
     };
     Router::from(routes())
         .merge(pages::routes())

@@ -45,6 +45,7 @@ templates! {
     "pages/settings/audit.html",
     "pages/settings/daemon.html",
     "pages/settings/repositories.html",
+    "pages/status.html",
     "pages/settings/account.html",
     "pages/settings/people.html",
     "pages/settings/tokens.html",
@@ -161,6 +162,7 @@ mod tests {
         check::<pages::settings::audit::AuditPage>(&mut seen);
         check::<pages::settings::daemon::DaemonPage>(&mut seen);
         check::<pages::settings::repositories::RepositoriesPage>(&mut seen);
+        check::<pages::status::StatusPage>(&mut seen);
         check::<pages::settings::account::AccountPage>(&mut seen);
         check::<pages::settings::people::PeoplePage>(&mut seen);
         check::<pages::settings::tokens::TokensPage>(&mut seen);

@@ -26,6 +26,9 @@ pub(crate) mod pattern {
     pub(crate) const STAGE_FOLLOW: &str = "/runs/{run}/stages/{stage}/follow";
     pub(crate) const STAGE_TEXT: &str = "/runs/{run}/stages/{stage}/log.txt";
     pub(crate) const WEBHOOK: &str = "/webhooks/{webhook}";
+    pub(crate) const STATUS: &str = "/status";
+    pub(crate) const STATUS_BADGE: &str = "/status/{webhook}/{file}";
+    pub(crate) const PUBLISH: &str = "/webhooks/{webhook}/publish";
     pub(crate) const WEBHOOK_RUN: &str = "/webhooks/{webhook}/run";
     pub(crate) const SPEC: &str = "/webhooks/{webhook}/spec";
     pub(crate) const COMPARE: &str = "/webhooks/{webhook}/compare";
@@ -62,8 +65,17 @@ pub(crate) mod pattern {
 
 pub(crate) use pattern::{
     ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, PEOPLE, PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE,
-    RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, THEME, TOKEN_REVOKE, TOKENS,
+    RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, STATUS, THEME, TOKEN_REVOKE, TOKENS,
 };
+
+/// The badge of a webhook in an environment, for anybody.
+pub(crate) fn status_badge(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/status/{webhook}/{environment}.svg")
+}
+
+pub(crate) fn publish(webhook: &WebhookName) -> String {
+    format!("/webhooks/{webhook}/publish")
+}
 
 pub(crate) fn run(id: RunId) -> String {
     format!("/runs/{id}")

@@ -79,6 +79,10 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
     let hello = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
     hello.push(&daemon, "hello-python");
     daemon.answers("hello-python", "development", "Hello").await;
+    let published = daemon
+        .request(reqwest::Method::PUT, "/api/v1/webhooks/shop-orders/public-status", Some(serde_json::json!({ "public": true })))
+        .await;
+    assert_eq!(published.0, 204);
     daemon
         .until("the requests to be counted", async |daemon: &Daemon| {
             let traffic = daemon.get("/api/v1/webhooks/hello-python/environments/development/traffic").await;
@@ -113,6 +117,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         ("rollback", format!("/webhooks/shop-orders/environments/development/rollback?release={oldest}")),
         ("deployment", deployment),
         ("repositories", "/settings/repositories".to_owned()),
+        ("status", "/status".to_owned()),
         ("people", "/settings/people".to_owned()),
         ("account", "/settings/account".to_owned()),
         ("tokens", "/settings/tokens".to_owned()),

@@ -7,6 +7,7 @@ mod journey;
 mod logs;
 mod look;
 mod people;
+mod status;
 mod webhook;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");

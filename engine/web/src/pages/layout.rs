@@ -27,6 +27,8 @@ const SAID: &[(&str, &str)] = &[
     ("repository-added", "The repository is added."),
     ("repository-removed", "The repository is forgotten. What it deployed stays."),
     ("token-revoked", "The token is worth nothing any more."),
+    ("published", "Anybody may see its status now, at /status."),
+    ("hidden", "Its status is hidden."),
     ("user-created", "They may sign in now."),
     ("user-removed", "They are removed and signed out. Tokens of the name stay: revoke them too if they are to go."),
     ("password-set", "The password is set, and they are signed out."),

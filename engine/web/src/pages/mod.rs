@@ -21,6 +21,7 @@ pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod spec;
 pub(crate) mod stage;
+pub(crate) mod status;
 pub(crate) mod test_list;
 mod theme;
 pub(crate) mod trigger_list;
@@ -66,6 +67,9 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::STAGE_FOLLOW, get(stage::follow))
         .route(pattern::STAGE_TEXT, get(stage::download))
         .route(pattern::WEBHOOK, get(webhook::show))
+        .route(pattern::STATUS, get(status::show))
+        .route(pattern::STATUS_BADGE, get(status::badge))
+        .route(pattern::PUBLISH, post(status::publish))
         .route(pattern::WEBHOOK_RUN, post(webhook::run))
         .route(pattern::SPEC, get(spec::show))
         .route(pattern::COMPARE, get(compare::show))

@@ -45,6 +45,8 @@ pub(crate) struct WebhookPage {
     triggers: Vec<TriggerCard>,
     triggers_url: String,
     events_url: String,
+    /// For its admins.
+    public: Option<Public>,
     addresses: Vec<Address>,
     config: Vec<Setting>,
 }
@@ -93,6 +95,16 @@ struct Value {
     text: String,
 }
 
+/// Whether anybody may see its status, and what then stands in a README.
+#[derive(Serialize)]
+struct Public {
+    is_on: bool,
+    publish: String,
+    page: String,
+    /// Markdown, one an environment.
+    badges: Vec<String>,
+}
+
 impl View for WebhookPage {
     const TEMPLATE: &'static str = "pages/webhook.html";
 
@@ -123,6 +135,7 @@ impl View for WebhookPage {
             triggers: vec![TriggerCard::sample()],
             triggers_url: "/x".into(),
             events_url: "/x".into(),
+            public: Some(Public { is_on: true, publish: "/x".into(), page: "/status".into(), badges: vec!["![x](/x)".into()] }),
             addresses: vec![Address { environment: text(), url: "/x".into(), curl: text() }],
             config: vec![Setting {
                 name: "A".into(),
@@ -181,6 +194,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         triggers: cards(&state, &visitor, &name).await?,
         triggers_url: urls::triggers(&name),
         events_url: urls::events(&name),
+        public: public(&state, &visitor, &name, &places).await?,
         addresses: places.iter().map(|place| address(&state, &visitor, &name, place)).collect(),
         config: settings(&state, &name, spec.as_ref(), &places).await?,
         name: name.to_string(),
@@ -223,6 +237,18 @@ async fn releases(state: &WebState, name: &WebhookName) -> Result<Vec<ReleaseRow
         rows.push(ReleaseRow { release, run: urls::run(run), image: image.short(), live_in });
     }
     Ok(rows)
+}
+
+/// What its admins may say about who sees its status, and what to write into a README.
+async fn public(state: &WebState, visitor: &Visitor, name: &WebhookName, places: &[&Environment]) -> Result<Option<Public>> {
+    if !visitor.caller.actor.may(Action::Administer, Some(name), None) {
+        return Ok(None);
+    }
+    let base = if state.public_url.is_empty() { &visitor.origin } else { &state.public_url };
+    let page = format!("{base}{}", urls::STATUS);
+    let badge = |place: &&Environment| format!("[![{name} in {}]({base}{})]({page})", place.name, urls::status_badge(name, &place.name));
+    let badges = places.iter().map(badge).collect();
+    Ok(Some(Public { is_on: state.store.webhook_is_public(name).await?, publish: urls::publish(name), page, badges }))
 }
 
 fn address(state: &WebState, visitor: &Visitor, name: &WebhookName, place: &Environment) -> Address {

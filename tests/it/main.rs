@@ -3,6 +3,7 @@
 mod api;
 mod architecture;
 mod client;
+mod clock;
 mod crash;
 mod e2e;
 mod events;

@@ -28,8 +28,8 @@ pub const EVENT_SOURCES: &[&str] = &[
     "generic",
     "schedule",
 ];
-/// Sources that hand a secret out at registration, or need none.
-const HAND_OUT: &[&str] = &["google-calendar", "schedule"];
+/// Sources that need no secret. None hands one out that the daemon could register.
+const NEED_NONE: &[&str] = &["schedule"];
 
 pub(super) fn read(
     reader: &mut Reader<'_>,
@@ -128,7 +128,7 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
     if let Some(source) = &source
         && fields.get("secret").is_none()
         && verify == Verify::Source
-        && !HAND_OUT.contains(&source.as_str())
+        && !NEED_NONE.contains(&source.as_str())
     {
         reader.problem(
             fields.key("source").unwrap_or(node),

@@ -417,8 +417,8 @@ pub(crate) enum RepoCredential {
 /// What somebody may do, and where.
 #[derive(Args)]
 pub(crate) struct Rights {
-    /// viewer, developer, approver or admin.
-    #[arg(long, default_value = "developer")]
+    /// Which role.
+    #[arg(long, default_value = "developer", value_parser = ["viewer", "developer", "approver", "admin"])]
     pub(crate) role: String,
     /// Only for this webhook.
     #[arg(long)]

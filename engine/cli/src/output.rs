@@ -22,14 +22,25 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     }
 }
 
-/// A field as plain text; what is missing is `-`.
+/// A field as plain text, lists with commas, grants in words; what is missing is `-`.
 pub(crate) fn text(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Object(grant) if grant.contains_key("role") && grant.contains_key("scope") => granted(value),
         other => other.to_string(),
     };
     plain(&text)
+}
+
+/// A grant in words: `approver of shop in production`, or the role alone where it holds everywhere.
+fn granted(grant: &Value) -> String {
+    let of = |name: &str| grant["scope"][name].as_str();
+    let webhook = of("webhook").map(|webhook| format!(" of {webhook}")).unwrap_or_default();
+    let environment = of("environment").map(|environment| format!(" in {environment}")).unwrap_or_default();
+    format!("{}{webhook}{environment}", grant["role"].as_str().unwrap_or_default())
 }
 
 /// Without control characters and overrides of the writing direction.
@@ -45,6 +56,14 @@ pub(crate) fn instant(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn grants_and_lists_are_words() {
+        let grant = |webhook: Option<&str>| serde_json::json!({ "role": "approver", "scope": { "webhook": webhook, "environment": null } });
+        assert_eq!(super::text(&serde_json::json!([grant(Some("shop")), grant(None)])), "approver of shop, approver");
+        assert_eq!(super::text(&serde_json::json!(["acme/leads", "x"])), "acme/leads, x");
+        assert_eq!(super::text(&serde_json::json!([])), "-");
+    }
+
     #[test]
     fn a_commit_message_cannot_steer_the_terminal() {
         assert_eq!(super::plain("a\u{1b}[2Jb\u{202e}c"), "a[2Jbc");

@@ -59,7 +59,7 @@ fn password() -> Result<String> {
     std::io::stdin().read_to_string(&mut text).context("cannot read the password from standard input")?;
     let line = text.lines().next().unwrap_or_default().to_owned();
     if line.is_empty() {
-        bail!("the password is empty; pipe it in: hookwright user add NAME < password.txt");
+        bail!("the password is empty; pipe it in: hookwright user … NAME < password.txt");
     }
     Ok(line)
 }

@@ -1,6 +1,6 @@
 //! What people decided about promotions; kept for ever, bound to the release.
 
-use hookwright_core::{Approval, Decision, EnvironmentName, ReleaseId, WebhookName};
+use hookwright_core::{Approval, Decision, EnvironmentName, PromotionId, ReleaseId, WebhookName};
 
 use crate::sql::{Row, args, json_text};
 use crate::{Error, Result, Store, Tx};
@@ -24,6 +24,14 @@ impl Store {
             approval.at
         ];
         tx.execute(ADD, values).await.map(drop)
+    }
+
+    /// The promotions that wait and about whose release this user has decided already.
+    pub async fn promotion_decided_by(&self, user: &str) -> Result<Vec<PromotionId>> {
+        const DECIDED: &str = "SELECT DISTINCT promotions.id AS id FROM promotions JOIN approvals ON approvals.webhook = promotions.webhook
+             AND approvals.environment = promotions.environment AND approvals.release_id = promotions.release_id
+             WHERE promotions.status = 'waiting' AND approvals.user_name = $1";
+        self.fetch_all(DECIDED, args![user]).await?.iter().map(|row| row.parse("id")).collect()
     }
 
     /// All decisions about a release on its way into an environment, in their order.

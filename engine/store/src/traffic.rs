@@ -20,6 +20,10 @@ const BOARD: &str = "SELECT deployments.webhook AS webhook, deployments.environm
 const PLACE: &str = "SELECT traffic.minute AS minute, traffic.requests AS requests, traffic.errors AS errors, traffic.latency AS latency
     FROM traffic JOIN deployments ON deployments.id = traffic.deployment
     WHERE deployments.webhook = $1 AND deployments.environment = $2 AND traffic.minute >= $3";
+const SUM: &str = "SELECT CAST(COALESCE(SUM(traffic.requests), 0) AS BIGINT) AS requests,
+    CAST(COALESCE(SUM(traffic.errors), 0) AS BIGINT) AS errors
+    FROM traffic JOIN deployments ON deployments.id = traffic.deployment
+    WHERE deployments.webhook = $1 AND deployments.environment = $2 AND traffic.minute >= $3";
 const EXPIRE: &str = "DELETE FROM traffic WHERE minute < $1";
 
 /// The stretch of `step_minutes` that a time is in, counted from 1970.
@@ -65,6 +69,14 @@ impl Store {
             places.entry(place).or_default().insert(row.integer("step")?, counts);
         }
         Ok(places)
+    }
+
+    /// Requests and errors of one place since a time.
+    pub async fn traffic_sum(&self, (webhook, environment): (&WebhookName, &EnvironmentName), since: Timestamp) -> Result<(u64, u64)> {
+        match self.fetch_optional(SUM, args![webhook, environment, traffic_step(since, 1)]).await? {
+            Some(row) => Ok((row.number("requests")?, row.number("errors")?)),
+            None => Ok((0, 0)),
+        }
     }
 
     /// Traffic of one place since a time, in stretches of `step_minutes`, whatever the deployment. Stretches without requests are left out.

@@ -25,9 +25,8 @@ use crate::show::{Badge, Moment, visible};
 const FRESH: Duration = Duration::from_secs(5);
 /// The requests of so many days are told.
 const DAYS: i64 = 30;
-/// Milliseconds of a day, and minutes.
+/// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
-const DAY_MINUTES: i64 = 24 * 60;
 
 /// A webhook that anybody may see.
 #[derive(Clone, Debug, Serialize)]
@@ -63,8 +62,9 @@ impl PublicStatus {
     pub(crate) async fn all(&self, state: &WebState) -> Result<Arc<Vec<PublicWebhook>>> {
         let now = state.clock.monotonic();
         let mut read = self.read.lock().await;
-        if let Some((at, known)) = read.as_ref().filter(|(at, _)| now < *at + FRESH) {
-            let _ = at;
+        if let Some((at, known)) = read.as_ref()
+            && now < *at + FRESH
+        {
             return Ok(Arc::clone(known));
         }
         let mut found = Vec::new();
@@ -97,8 +97,7 @@ async fn webhook(state: &WebState, name: WebhookName) -> Result<PublicWebhook> {
             "warn" => Badge::new("warn", "alert", "degraded"),
             _ => Badge::new("bad", "cross", "down"),
         };
-        let days = state.store.traffic_of((&name, environment), since, DAY_MINUTES).await?;
-        let (all, wrong) = days.values().fold((0, 0), |(all, wrong), day| (all + day.requests, wrong + day.errors));
+        let (all, wrong) = state.store.traffic_sum((&name, environment), since).await?;
         let since = deployment.live_at.map(|at| Moment::new(at, now));
         places.push(PublicPlace { environment: environment.to_string(), badge, since, well: well(all, wrong) });
     }

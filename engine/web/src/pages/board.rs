@@ -1,12 +1,12 @@
 //! The board: webhooks as rows, environments as columns, and in each cell what runs there and what waits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::status::{DeploymentStatus, PromotionStatus, SubscriptionStatus};
 use hookwright_core::{
-    Action, Deployment, EnvironmentName, Hold, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind, WebhookName,
+    Action, Deployment, EnvironmentName, Hold, InstanceState, Promotion, PromotionId, ReleaseId, Timestamp, VerdictKind, WebhookName,
 };
 use hookwright_store::{PromotionFilter, ReleaseInfo, Strip, WebhookRecord};
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,8 @@ struct Facts {
     promotions: HashMap<(WebhookName, EnvironmentName), Vec<Promotion>>,
     holds: HashMap<(WebhookName, EnvironmentName), Hold>,
     traffic: HashMap<(WebhookName, EnvironmentName), Strip>,
+    /// Open promotions that the visitor has decided already, and that wait for others.
+    decided: HashSet<PromotionId>,
 }
 
 /// Shows the board; without any webhook the first steps.
@@ -204,7 +206,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(
 }
 
 async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, filter: Filter) -> Result<BoardPage> {
-    let facts = Facts::read(state).await?;
+    let facts = Facts::read(state, visitor).await?;
     let mut runs = state.store.board_runs().await?;
     let mut triggers = triggers(state, visitor).await?;
     let total = records.len();
@@ -289,11 +291,12 @@ impl Row {
 }
 
 impl Facts {
-    async fn read(state: &WebState) -> Result<Self> {
+    async fn read(state: &WebState, visitor: &Visitor) -> Result<Self> {
         let now = state.clock.now();
         let mut facts = Self {
             now,
             traffic: state.store.traffic_of_all(hour_before(now), STEP).await?,
+            decided: state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect(),
             specs: state.store.board_specs().await?,
             releases: state.store.board_releases().await?,
             deployments: HashMap::new(),
@@ -326,7 +329,7 @@ impl Facts {
         let mine = visitor.caller.actor.may(Action::Approve, Some(webhook), Some(environment));
         let mut waiting = Vec::new();
         for promotion in self.promotions.get(&place).into_iter().flatten() {
-            let mine = mine && !has_decided(state, visitor, promotion).await?;
+            let mine = mine && !self.decided.contains(&promotion.id);
             waiting.push(waits(promotion, &self.releases, mine, self.now));
         }
         let held = self.holds.get(&place).map(|hold| format!("held by {}", visible(&hold.actor)));
@@ -336,15 +339,6 @@ impl Facts {
         let traffic = live.map(|_| Drawing::new(strip, self.now, (STEP, STEPS), "in the last hour"));
         Ok(Cell { environment, url, badge, release, instances, traffic, waits: waiting, held })
     }
-}
-
-/// Whether the visitor has approved or rejected it already, and others are waited for.
-async fn has_decided(state: &WebState, visitor: &Visitor, promotion: &Promotion) -> Result<bool> {
-    if promotion.status != PromotionStatus::Waiting {
-        return Ok(false);
-    }
-    let decisions = state.store.approval_list(&promotion.webhook, &promotion.environment, &promotion.release).await?;
-    Ok(decisions.iter().any(|decision| decision.user == visitor.caller.actor.user))
 }
 
 /// A promotion that has not ended, in a line.
@@ -386,6 +380,7 @@ pub(crate) async fn cell_of(state: &WebState, visitor: &Visitor, webhook: &Webho
     let mut facts = Facts {
         now,
         traffic: HashMap::new(),
+        decided: state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect(),
         specs: BTreeMap::new(),
         releases: BTreeMap::new(),
         deployments: HashMap::new(),

@@ -110,6 +110,35 @@ impl Browser {
         field.send_keys(text).await.expect("keys are taken");
     }
 
+    /// Types at whatever has the focus.
+    pub(super) async fn type_keys(&self, keys: impl Into<String>) {
+        self.driver.action_chain().send_keys(keys).perform().await.expect("keys are taken");
+    }
+
+    /// Presses a key that is no letter.
+    pub(super) async fn press_key(&self, key: Key) {
+        self.type_keys(char::from(key)).await;
+    }
+
+    /// Presses Tab until what `selector` names has the focus, at most `most` times; each stop on the way must be seen to have it.
+    pub(super) async fn tab_to(&self, selector: &str, most: usize) {
+        for _ in 0..most {
+            self.press_key(Key::Tab).await;
+            let script = format!(
+                "const at = document.activeElement, style = getComputedStyle(at);
+                 const seen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
+                 return [at.matches({}), seen, at.outerHTML.slice(0, 120)]",
+                json!(selector)
+            );
+            let focus = self.run(&script).await;
+            assert_eq!(focus[1], json!(true), "the focus is not seen at {}", focus[2]);
+            if focus[0] == json!(true) {
+                return;
+            }
+        }
+        panic!("{most} times Tab do not lead to {selector}");
+    }
+
     /// Presses what a live update may just be exchanging.
     pub(super) async fn press(&self, selector: &str) {
         let start = Instant::now();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hookwright_testkit::{Daemon, WorkingCopy};
 use serde_json::json;
+use thirtyfour::Key;
 
 use super::BINARY;
 use super::browser::{Browser, Script};
@@ -105,4 +106,38 @@ async fn a_log_is_followed_while_it_is_written_and_searched() {
     assert_eq!(browser.count("#log li").await, 2);
     browser.open(&format!("/runs/{run}/stages/talk#L2500")).await;
     browser.until_text("the line that the address names", "#log li.marked", "2497").await;
+}
+
+#[tokio::test]
+async fn with_a_keyboard_alone_one_signs_in_finds_what_waits_and_approves_it() {
+    let daemon = Daemon::start(BINARY).await;
+    example().push(&daemon, "hello-python");
+    daemon.waits_for_approval("hello-python", "production").await;
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.open("/sign-in").await;
+    // The one field has the focus already.
+    browser.type_keys(daemon.token()).await;
+    browser.press_key(Key::Enter).await;
+    browser.until_text("the row", ".board-name", "hello-python").await;
+
+    browser.type_keys("?").await;
+    browser.until("the keys", "#keys[open]").await;
+    browser.press_key(Key::Escape).await;
+    browser.type_keys("/").await;
+    browser.type_keys("nothing of that name").await;
+    browser.press_key(Key::Enter).await;
+    browser.until_text("the empty state", ".empty", "No webhook matches").await;
+    browser.open("/").await;
+
+    browser.tab_to(".skip", 1).await;
+    browser.press_key(Key::Enter).await;
+    browser.tab_to("td[data-column=production] .waits a, td[data-column=production] a.waits", 20).await;
+    browser.press_key(Key::Enter).await;
+    browser.until_text("the gate", "#gates", "approvals").await;
+    browser.tab_to("button[value=approve]", 30).await;
+    browser.press_key(Key::Enter).await;
+    browser.until_text("the word about it", ".said", "approval is recorded").await;
+    daemon.answers("hello-python", "production", "Hello").await;
+    browser.type_keys("gr").await;
+    browser.until_text("the runs", "h1", "Runs").await;
 }

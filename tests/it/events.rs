@@ -188,6 +188,14 @@ fn python(script: &str, argument: &str, input: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// A value at `/metrics`; 0 when it is not there.
+async fn metric(shop: &Shop, name: &str, more: &str) -> f64 {
+    let request = Client::new().get(format!("{}/metrics", shop.daemon.address())).bearer_auth(shop.daemon.token());
+    let text = request.send().await.expect("an answer").text().await.expect("a text");
+    let line = text.lines().find(|line| line.starts_with(name) && more.split(' ').all(|label| line.contains(label)));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_signed_event_reaches_the_handler_once_with_its_body_and_headers_and_our_own_signature() {
     let shop = Shop::open(ISSUES, "").await;
@@ -228,6 +236,10 @@ async fn a_signed_event_reaches_the_handler_once_with_its_body_and_headers_and_o
     let attempt = &shown["deliveries"][0]["attempts"][0];
     assert_eq!((&attempt["status"], &attempt["body"]), (&json!(200), &json!("taken")));
     assert_eq!(shop.received().len(), 1);
+    let received =
+        async |result: &str| metric(&shop, "hookwright_events_received_total", &format!("webhook=\"shop\" result=\"{result}\"")).await;
+    assert_eq!((received("stored").await, received("duplicate").await, received("refused").await), (1.0, 2.0, 0.0));
+    assert_eq!(metric(&shop, "hookwright_delivery_seconds_count", "environment=\"development\"").await, 1.0);
 }
 
 #[tokio::test]
@@ -267,6 +279,7 @@ async fn what_is_not_signed_as_it_should_be_is_refused_and_not_stored() {
     let guessed = format!("{}/hooks/{}", shop.daemon.address(), "0".repeat(32));
     assert_eq!(event.send(&guessed).await, 404);
     assert!(shop.deliveries("").await.is_empty());
+    assert_eq!(metric(&shop, "hookwright_events_received_total", "result=\"refused\"").await, bad.len() as f64 + 5.0);
 
     assert_eq!(event.send(&address).await, 200, "a refused event has used up no id");
     shop.receives(1).await;
@@ -307,6 +320,9 @@ async fn a_failing_handler_gets_an_event_again_until_it_is_given_up_and_then_whe
         "{dead:?}"
     );
     assert_eq!(shop.in_status("delivered", 1).await[0]["trigger"], "others", "another trigger's deliveries go on");
+    let attempts = async |status: &str| metric(&shop, "hookwright_delivery_attempts_total", &format!("status=\"{status}\"")).await;
+    assert_eq!((attempts("waiting").await, attempts("dead").await, attempts("delivered").await), (1.0, 1.0, 1.0));
+    assert_eq!(metric(&shop, "hookwright_deliveries", "status=\"waiting\"").await, 0.0);
 
     shop.answers("issues", None);
     let (good, text) = shop.client(&["events", "replay", "--webhook", "shop", "--dead"]);

@@ -123,9 +123,9 @@ impl Engine {
             ids: ids.clone(),
             body_limit: configuration.gateway.body_limit,
             response_timeout: configuration.gateway.response_timeout,
+            meter: metrics.clone(),
             sandbox_csp: configuration.gateway.listen.is_none(),
-        })
-        .metered(metrics.clone());
+        });
         let control = Control::start(Deps {
             store: store.clone(),
             clock,

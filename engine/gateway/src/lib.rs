@@ -54,6 +54,8 @@ pub struct GatewayOptions {
     pub body_limit: u64,
     /// How long a handler may take until its answer begins; a route may say less.
     pub response_timeout: Duration,
+    /// Counts what happens.
+    pub meter: Arc<dyn Meter>,
     /// Whether handlers share an origin with the daemon, so that their answers are sandboxed by Content-Security-Policy.
     pub sandbox_csp: bool,
 }
@@ -75,7 +77,7 @@ impl Gateway {
         let (table, options) = (Arc::<Table>::default(), Arc::new(options));
         let proxy = Proxy::new(table.clone(), options.clone());
         let (store, inbox, clock) = (options.store.clone(), options.inbox.clone(), options.clock.clone());
-        let sender = Sender { client: proxy.client.clone(), clock: clock.clone(), inbox };
+        let sender = Sender { client: proxy.client.clone(), clock: clock.clone(), inbox, meter: options.meter.clone() };
         let deliveries = Deliveries::new(DeliveryParts { store, clock, table: table.clone(), sender });
         Self { table, proxy, deliveries, options, tasks: TaskTracker::new(), stopping: CancellationToken::new() }
     }
@@ -119,16 +121,10 @@ impl Gateway {
             inbox: self.options.inbox.clone(),
             deliveries: self.deliveries.clone(),
             clock: self.options.clock.clone(),
+            meter: self.options.meter.clone(),
             body_limit: self.options.event_limit,
             reading: inbox::reading(),
         }
-    }
-
-    /// The same gateway, counting what it answers.
-    #[must_use]
-    pub fn metered(mut self, meter: Arc<dyn Meter>) -> Self {
-        self.proxy.meter = meter;
-        self
     }
 
     /// `/w/…`

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
-use hookwright_core::port::{Access, GatewayRequest, Meter, Unmetered};
+use hookwright_core::port::{Access, GatewayRequest};
 use hookwright_core::{Action, EnvironmentName, WebhookName};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -31,7 +31,6 @@ pub(crate) struct Proxy {
     table: Arc<Table>,
     options: Arc<GatewayOptions>,
     pub(crate) client: Client<HttpConnector, Body>,
-    pub(crate) meter: Arc<dyn Meter>,
 }
 
 impl Proxy {
@@ -40,7 +39,7 @@ impl Proxy {
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(10)).build(connector);
-        Self { table, options, client, meter: Arc::new(Unmetered) }
+        Self { table, options, client }
     }
 }
 
@@ -61,7 +60,7 @@ async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
         load.count(Some(response.status()), took);
     }
     let place = split(&uri).map(|(webhook, environment, _)| (webhook, environment)).filter(|_| load.is_some());
-    proxy.meter.gateway_request(GatewayRequest { place, status: response.status().as_u16(), took });
+    proxy.options.meter.gateway_request(GatewayRequest { place, status: response.status().as_u16(), took });
     response
 }
 

@@ -1,6 +1,7 @@
 //! How many of what there are in which state, for `/metrics`. Each count reads an index of what is open, never the whole history.
 
-use hookwright_core::status::{DeploymentStatus, PromotionStatus, RunStatus, StageStatus};
+use hookwright_core::Timestamp;
+use hookwright_core::status::{DeliveryStatus, DeploymentStatus, PromotionStatus, RunStatus, StageStatus};
 
 use crate::{Result, Store};
 
@@ -13,6 +14,10 @@ pub struct Tally {
     pub stages: Vec<(StageStatus, u64)>,
     /// Promotions that have not ended.
     pub promotions: Vec<(PromotionStatus, u64)>,
+    /// Deliveries that have not ended.
+    pub deliveries: Vec<(DeliveryStatus, u64)>,
+    /// When the delivery was due that is due first; it may be in the future.
+    pub oldest_due: Option<Timestamp>,
     /// All deployments that are kept.
     pub deployments: Vec<(DeploymentStatus, u64)>,
 }
@@ -21,6 +26,8 @@ const RUNS: &str = "SELECT status, COUNT(*) AS many FROM runs WHERE ended_at IS 
 const STAGES: &str = "SELECT stage_runs.status AS status, COUNT(*) AS many FROM runs JOIN stage_runs ON stage_runs.run = runs.id
     WHERE runs.ended_at IS NULL AND stage_runs.ended_at IS NULL GROUP BY stage_runs.status";
 const PROMOTIONS: &str = "SELECT status, COUNT(*) AS many FROM promotions WHERE status IN ('waiting', 'deploying') GROUP BY status";
+const DELIVERIES: &str = "SELECT status, COUNT(*) AS many FROM deliveries WHERE status IN ('queued', 'waiting') GROUP BY status";
+const OLDEST_DUE: &str = "SELECT MIN(due_at) AS due_at FROM deliveries WHERE status IN ('queued', 'waiting')";
 const DEPLOYMENTS: &str = "SELECT status, COUNT(*) AS many FROM deployments GROUP BY status";
 
 impl Store {
@@ -30,6 +37,11 @@ impl Store {
             runs: self.counts(RUNS).await?,
             stages: self.counts(STAGES).await?,
             promotions: self.counts(PROMOTIONS).await?,
+            deliveries: self.counts(DELIVERIES).await?,
+            oldest_due: match self.fetch_optional(OLDEST_DUE, Vec::new()).await? {
+                Some(row) => row.optional_instant("due_at")?,
+                None => None,
+            },
             deployments: self.counts(DEPLOYMENTS).await?,
         })
     }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use hookwright_core::port::{GatewayRequest, Meter, StageEnd};
-use hookwright_core::status::{DeploymentStatus, PromotionStatus, RunStatus, StageStatus};
+use hookwright_core::port::{AttemptMade, EventResult, GatewayRequest, Meter, StageEnd};
+use hookwright_core::status::{DeliveryStatus, DeploymentStatus, PromotionStatus, RunStatus, StageStatus};
 use http::{HeaderName, header};
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -22,12 +22,18 @@ const ANSWER_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 /// Upper bounds of the time that a stage takes, in seconds.
 const STAGE_SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
 
+/// Upper bounds of the time from an event to its delivery, in seconds: retries go on for days.
+const DELIVERY_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0, 86_400.0];
+
 /// What is counted as it happens. One for the daemon; it is the `Meter` of the engine and the gateway.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     answers: HistogramVec,
     unrouted: IntCounterVec,
+    events: IntCounterVec,
+    attempts: IntCounterVec,
+    delivered: HistogramVec,
     stages: HistogramVec,
     runs: IntCounterVec,
     polls: IntCounterVec,
@@ -71,6 +77,31 @@ impl Metrics {
                 &registry,
                 counters("hookwright_gateway_unrouted_total", "Requests to addresses below /w/ where nothing is deployed.", &["class"]),
             ),
+            events: add(
+                &registry,
+                counters(
+                    "hookwright_events_received_total",
+                    "What was sent to the addresses of triggers, by what became of it.",
+                    &["webhook", "environment", "result"],
+                ),
+            ),
+            attempts: add(
+                &registry,
+                counters(
+                    "hookwright_delivery_attempts_total",
+                    "Attempts to give an event to its handler, by what the delivery was afterwards.",
+                    &["webhook", "environment", "status"],
+                ),
+            ),
+            delivered: add(
+                &registry,
+                seconds(
+                    "hookwright_delivery_seconds",
+                    "From receiving an event, or asking for its replay, to its delivery.",
+                    &place,
+                    DELIVERY_SECONDS,
+                ),
+            ),
             stages: add(
                 &registry,
                 seconds("hookwright_stage_seconds", "How long stages took that had begun.", &["kind", "status"], STAGE_SECONDS),
@@ -100,6 +131,17 @@ impl Meter for Metrics {
         let Some((webhook, environment)) = place else { return self.unrouted.with_label_values(&[class]).inc() };
         self.requests.with_label_values(&[webhook, environment, class]).inc();
         self.answers.with_label_values(&[webhook, environment]).observe(took.as_secs_f64());
+    }
+
+    fn event_received(&self, (webhook, environment): (&str, &str), result: EventResult) {
+        self.events.with_label_values(&[webhook, environment, result.as_str()]).inc();
+    }
+
+    fn attempt_made(&self, AttemptMade { place: (webhook, environment), status, took }: AttemptMade<'_>) {
+        self.attempts.with_label_values(&[webhook, environment, status.as_str()]).inc();
+        if status == DeliveryStatus::Delivered {
+            self.delivered.with_label_values(&[webhook, environment]).observe(took.as_secs_f64());
+        }
     }
 
     fn stage_ended(&self, StageEnd { kind, status, took }: StageEnd) {
@@ -179,6 +221,11 @@ async fn present(state: &WebState) -> Registry {
         let promotions =
             PromotionStatus::ALL.iter().filter(|status| !status.is_end()).map(|status| (status.as_str(), count(&tally.promotions, status)));
         states(&registry, "hookwright_promotions", "Promotions that have not ended.", promotions);
+        let open = DeliveryStatus::ALL.iter().filter(|status| !status.is_end());
+        let deliveries = open.map(|status| (status.as_str(), count(&tally.deliveries, status)));
+        states(&registry, "hookwright_deliveries", "Deliveries that have not ended.", deliveries);
+        let lag = tally.oldest_due.map_or(0, |due| state.clock.now().since(due).as_secs());
+        gauge(&registry, "hookwright_delivery_lag_seconds", "For how long the delivery has been due that has been due longest.", lag);
         let deployments = DeploymentStatus::ALL.iter().map(|status| (status.as_str(), count(&tally.deployments, status)));
         states(&registry, "hookwright_deployments", "Deployments by their state.", deployments);
         restarts(state, &registry).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::status::{RunStatus, StageStatus};
+use crate::status::{DeliveryStatus, RunStatus, StageStatus};
 
 /// A request that the gateway answered.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,42 @@ pub struct GatewayRequest<'a> {
     /// The status of the answer.
     pub status: u16,
     /// From the request's head to the answer's head.
+    pub took: Duration,
+}
+
+/// What became of something that was sent to the address of a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventResult {
+    /// It was verified and stored.
+    Stored,
+    /// It was there already.
+    Duplicate,
+    /// It is not what its source sends: signature, size, time.
+    Refused,
+    /// It could not be stored; the source was asked to send it again.
+    Failed,
+}
+
+impl EventResult {
+    /// The word of the label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An attempt at a delivery that ended, and that is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptMade<'a> {
+    /// The webhook and environment.
+    pub place: (&'a str, &'a str),
+    /// What the delivery is now.
+    pub status: DeliveryStatus,
+    /// Since the event was received.
     pub took: Duration,
 }
 
@@ -32,6 +68,12 @@ pub trait Meter: Send + Sync + 'static {
     /// The gateway answered.
     fn gateway_request(&self, request: GatewayRequest<'_>);
 
+    /// Something was sent to the address of a trigger in a webhook and environment.
+    fn event_received(&self, place: (&str, &str), result: EventResult);
+
+    /// An attempt at a delivery ended, and that is stored.
+    fn attempt_made(&self, attempt: AttemptMade<'_>);
+
     /// A stage run ended, and that is stored.
     fn stage_ended(&self, end: StageEnd);
 
@@ -48,6 +90,10 @@ pub struct Unmetered;
 
 impl Meter for Unmetered {
     fn gateway_request(&self, _request: GatewayRequest<'_>) {}
+
+    fn event_received(&self, _place: (&str, &str), _result: EventResult) {}
+
+    fn attempt_made(&self, _attempt: AttemptMade<'_>) {}
 
     fn stage_ended(&self, _end: StageEnd) {}
 

@@ -20,7 +20,7 @@ pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
 };
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
-pub use meter::{GatewayRequest, Meter, StageEnd, Unmetered};
+pub use meter::{AttemptMade, EventResult, GatewayRequest, Meter, StageEnd, Unmetered};
 pub use notifier::{Notifier, Topic};
 pub use registry::{
     BlobRange, ImageReference, ImageRegistry, ManifestKind, NewManifest, Referrer, RegistryError, StoredManifest, Upload, UploadChunk,

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use hookwright_core::port::{AttemptMade, Meter};
 use hookwright_core::status::DeliveryStatus;
 use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryPolicy, Event, SecretValue};
 use hookwright_store::{AttemptEnd, Inbox};
@@ -41,6 +42,7 @@ pub(crate) struct Sender {
     pub(crate) client: Client<HttpConnector, Body>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Inbox,
+    pub(crate) meter: Arc<dyn Meter>,
 }
 
 /// Where an attempt goes.
@@ -120,11 +122,21 @@ impl Sender {
         AttemptEnd { attempt: Some(attempt), delivery: after, from: delivery.status }
     }
 
+    fn count(&self, end: &AttemptEnd) {
+        let AttemptEnd { delivery, attempt, .. } = end;
+        if attempt.is_some() {
+            let place = (delivery.place.webhook.as_str(), delivery.place.environment.as_str());
+            let took = self.clock.now().since(delivery.created_at);
+            self.meter.attempt_made(AttemptMade { place, status: delivery.status, took });
+        }
+    }
+
     /// Writes the end of an attempt, however long the database refuses: forgetting it would make the attempt twice.
     pub(crate) async fn record(&self, end: AttemptEnd) {
         loop {
             match self.inbox.attempt_ended(end.clone()).await {
-                Ok(_) | Err(hookwright_store::Error::Ended) => return,
+                Ok(_) => return self.count(&end),
+                Err(hookwright_store::Error::Ended) => return,
                 Err(failure) => {
                     error!(error = &failure as &dyn std::error::Error, delivery = %end.delivery.id, "the end of an attempt could not be written");
                 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use hookwright_core::Clock;
+use hookwright_core::port::Meter;
 use hookwright_store::{Inbox, Store};
 use tokio::sync::Semaphore;
 
@@ -33,6 +34,7 @@ pub(crate) struct InboxState {
     pub(crate) inbox: Inbox,
     pub(crate) deliveries: Deliveries,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) meter: Arc<dyn Meter>,
     /// The largest event, in bytes.
     pub(crate) body_limit: u64,
     /// Bounds the memory of all bodies together.

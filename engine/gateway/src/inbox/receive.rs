@@ -7,6 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use hookwright_core::Delivery;
+use hookwright_core::port::EventResult;
 use hookwright_store::{Accepted, NewEvent};
 use hookwright_trigger::{Answer, Incoming, Received};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -36,9 +37,21 @@ impl InboxState {
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
         let Some(hook) = self.table.hook(address) else { return unknown().into_response() };
         // In a task of its own: once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
-        let taken = tokio::spawn(async move { self.take(hook, request).await }).await;
+        let taken = tokio::spawn(async move {
+            let taken = self.take(hook.clone(), request).await;
+            if let Err(problem) = &taken {
+                let result = if problem.status.is_server_error() { EventResult::Failed } else { EventResult::Refused };
+                self.count(&hook, result);
+            }
+            taken
+        })
+        .await;
         let broken = |_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be taken; send it again"));
         with_retry_after(taken.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response))
+    }
+
+    fn count(&self, hook: &Hook, result: EventResult) {
+        self.meter.event_received((hook.route.webhook.as_str(), hook.route.environment.as_str()), result);
     }
 
     async fn take(&self, hook: Arc<Hook>, request: Request) -> Result<Response, Problem> {
@@ -72,7 +85,7 @@ impl InboxState {
             return self.answer_by_handler(&hook, event.clone()).await;
         }
         let mut ids = Vec::new();
-        for taken in futures_util::future::join_all(events.into_iter().map(|event| self.store_and_offer(event))).await {
+        for taken in futures_util::future::join_all(events.into_iter().map(|event| self.store_and_offer(&hook, event))).await {
             ids.extend(taken?);
         }
         Ok(acknowledged(&ids))
@@ -109,8 +122,8 @@ impl InboxState {
     }
 
     /// Stores an event; the delivery goes on its way. `None` when it was stored before.
-    async fn store_and_offer(&self, event: NewEvent) -> Result<Option<String>, Problem> {
-        let Some(delivery) = self.accept(event.clone()).await? else { return Ok(None) };
+    async fn store_and_offer(&self, hook: &Hook, event: NewEvent) -> Result<Option<String>, Problem> {
+        let Some(delivery) = self.accept(hook, event.clone()).await? else { return Ok(None) };
         let id = delivery.event.to_string();
         if event.skipped.is_none() {
             let event = Arc::new(stored(&event, &delivery));
@@ -119,10 +132,16 @@ impl InboxState {
         Ok(Some(id))
     }
 
-    async fn accept(&self, event: NewEvent) -> Result<Option<Delivery>, Problem> {
+    async fn accept(&self, hook: &Hook, event: NewEvent) -> Result<Option<Delivery>, Problem> {
         match self.inbox.accept(event).await {
-            Ok(Accepted::New(delivery)) => Ok(Some(*delivery)),
-            Ok(Accepted::Duplicate) => Ok(None),
+            Ok(Accepted::New(delivery)) => {
+                self.count(hook, EventResult::Stored);
+                Ok(Some(*delivery))
+            }
+            Ok(Accepted::Duplicate) => {
+                self.count(hook, EventResult::Duplicate);
+                Ok(None)
+            }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "an event could not be stored; its source was told 503");
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the event could not be stored; send it again"))
@@ -136,7 +155,7 @@ impl InboxState {
         let deadline = hook.definition.as_ref().and_then(|definition| definition.deadline()).unwrap_or(policy.timeout);
         let limit = policy.timeout.min(deadline.mul_f64(0.9));
         event.not_before = Some(event.received_at.plus(limit + SYNC_MARGIN));
-        let Some(delivery) = self.accept(event.clone()).await? else { return Ok(acknowledged(&[])) };
+        let Some(delivery) = self.accept(hook, event.clone()).await? else { return Ok(acknowledged(&[])) };
         let stored = stored(&event, &delivery);
         let route = (hook.route.webhook.as_str(), hook.route.environment.as_str());
         let answered = match self.table.enter(route.0, route.1) {

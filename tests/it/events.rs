@@ -9,9 +9,9 @@ use hookwright_testkit::{Daemon, DaemonOptions, WorkingCopy};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 
-const SECRET: &str = "It's a Secret to Everybody";
+pub(crate) const SECRET: &str = "It's a Secret to Everybody";
 
 /// A handler that writes down what it gets and answers with the status that a file says, by path.
 const HANDLER: &str = r#"
@@ -54,23 +54,32 @@ Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 "#;
 
 /// A webhook with triggers, deployed, and what its handler got.
-struct Shop {
-    daemon: Daemon,
-    copy: WorkingCopy,
+pub(crate) struct Shop {
+    pub(crate) daemon: Daemon,
+    pub(crate) copy: WorkingCopy,
     folder: tempfile::TempDir,
 }
 
 impl Shop {
-    async fn open(triggers: &str, more: &str) -> Self {
+    pub(crate) async fn open(triggers: &str, more: &str) -> Self {
         Self::open_with(DaemonOptions::new(BINARY), triggers, more).await
     }
 
-    async fn open_with(options: DaemonOptions, triggers: &str, more: &str) -> Self {
+    pub(crate) async fn open_with(options: DaemonOptions, triggers: &str, more: &str) -> Self {
+        Self::open_beside(options, (triggers, more), &[]).await
+    }
+
+    /// The same with further files in the repository.
+    pub(crate) async fn open_beside(options: DaemonOptions, (triggers, more): (&str, &str), files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let daemon = Daemon::start_with(options.variable("HOOKWRIGHT_SANDBOX", "off")).await;
         let copy = WorkingCopy::new();
         let handler = format!("FOLDER = {:?}\n{HANDLER}", folder.path().to_str().expect("a path"));
-        copy.write("webhook.yaml", &spec(triggers, more)).write("server.py", &handler).commit("Begin");
+        copy.write("webhook.yaml", &spec(triggers, more)).write("server.py", &handler);
+        for (path, content) in files {
+            copy.write(path, content);
+        }
+        copy.commit("Begin");
         for environment in ["development", "production"] {
             let path = format!("/api/v1/webhooks/shop/environments/{environment}/secrets/SIGNING");
             assert_eq!(daemon.request(Method::PUT, &path, Some(json!({ "value": SECRET }))).await.0, 204);
@@ -80,7 +89,7 @@ impl Shop {
         Self { daemon, copy, folder }
     }
 
-    async fn address(&self, trigger: &str, environment: &str) -> String {
+    pub(crate) async fn address(&self, trigger: &str, environment: &str) -> String {
         let find = async |daemon: &Daemon| {
             let list = daemon.get("/api/v1/triggers?webhook=shop").await;
             let found = list["items"].as_array()?.iter().find(|item| item["name"] == trigger && item["environment"] == environment)?;
@@ -90,12 +99,12 @@ impl Shop {
     }
 
     /// What the handler got, in order.
-    fn received(&self) -> Vec<Value> {
+    pub(crate) fn received(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder.path().join("received")).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
-    async fn receives(&self, count: usize) -> Vec<Value> {
+    pub(crate) async fn receives(&self, count: usize) -> Vec<Value> {
         self.daemon
             .until("the handler to get its events", async |_| {
                 let received = self.received();
@@ -105,7 +114,7 @@ impl Shop {
     }
 
     /// Makes the handler answer a path with a status, or as before.
-    fn answers(&self, path: &str, status: Option<u16>) {
+    pub(crate) fn answers(&self, path: &str, status: Option<u16>) {
         let file = self.folder.path().join(format!("{path}.status"));
         match status {
             Some(status) => std::fs::write(file, status.to_string()).expect("written"),
@@ -113,12 +122,12 @@ impl Shop {
         }
     }
 
-    async fn deliveries(&self, filter: &str) -> Vec<Value> {
+    pub(crate) async fn deliveries(&self, filter: &str) -> Vec<Value> {
         let list = self.daemon.get(&format!("/api/v1/events?webhook=shop&limit=500{filter}")).await;
         list["items"].as_array().cloned().unwrap_or_default()
     }
 
-    async fn in_status(&self, status: &str, count: usize) -> Vec<Value> {
+    pub(crate) async fn in_status(&self, status: &str, count: usize) -> Vec<Value> {
         self.daemon
             .until(status, async |_| {
                 let found = self.deliveries(&format!("&status={status}")).await;
@@ -127,7 +136,7 @@ impl Shop {
             .await
     }
 
-    fn client(&self, arguments: &[&str]) -> (bool, String) {
+    pub(crate) fn client(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(BINARY);
         command.args(arguments).env("HOOKWRIGHT_SERVER", self.daemon.address()).env("HOOKWRIGHT_TOKEN", self.daemon.token());
         let output = command.current_dir(self.folder.path()).output().expect("the client runs");
@@ -136,7 +145,7 @@ impl Shop {
     }
 }
 
-fn spec(triggers: &str, more: &str) -> String {
+pub(crate) fn spec(triggers: &str, more: &str) -> String {
     format!(
         "version: 1\nname: shop\nhandler: {{ command: [python3, server.py] }}\nconfig:\n  SIGNING: {{ type: string, secret: true, required: true }}\n{more}triggers:\n{triggers}"
     )
@@ -146,10 +155,10 @@ const ISSUES: &str =
     "  issues:\n    source: github\n    secret: SIGNING\n    events: [issues.opened, issues.closed]\n    deliver: { path: /issues }\n";
 
 /// An event as GitHub sends it.
-struct GitHub<'a> {
-    kind: &'a str,
-    id: &'a str,
-    body: String,
+pub(crate) struct GitHub<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) body: String,
 }
 
 impl<'a> GitHub<'a> {
@@ -158,7 +167,7 @@ impl<'a> GitHub<'a> {
         Self { kind: "issues", id, body: body.to_string() }
     }
 
-    async fn send(&self, address: &str) -> u16 {
+    pub(crate) async fn send(&self, address: &str) -> u16 {
         self.send_signed(address, &signed(SECRET, self.body.as_bytes())).await
     }
 
@@ -170,7 +179,7 @@ impl<'a> GitHub<'a> {
 }
 
 /// A signature made by another implementation than the one under test.
-fn signed(secret: &str, body: &[u8]) -> String {
+pub(crate) fn signed(secret: &str, body: &[u8]) -> String {
     python(
         "import hashlib,hmac,sys; print('sha256='+hmac.new(sys.argv[1].encode(), sys.stdin.buffer.read(), hashlib.sha256).hexdigest())",
         secret,
@@ -178,7 +187,7 @@ fn signed(secret: &str, body: &[u8]) -> String {
     )
 }
 
-fn python(script: &str, argument: &str, input: &[u8]) -> String {
+pub(crate) fn python(script: &str, argument: &str, input: &[u8]) -> String {
     use std::io::Write;
     let mut command = Command::new("python3");
     command.args(["-c", script, argument]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
@@ -189,7 +198,7 @@ fn python(script: &str, argument: &str, input: &[u8]) -> String {
 }
 
 /// A value at `/metrics`; 0 when it is not there.
-async fn metric(shop: &Shop, name: &str, more: &str) -> f64 {
+pub(crate) async fn metric(shop: &Shop, name: &str, more: &str) -> f64 {
     let request = Client::new().get(format!("{}/metrics", shop.daemon.address())).bearer_auth(shop.daemon.token());
     let text = request.send().await.expect("an answer").text().await.expect("a text");
     let line = text.lines().find(|line| line.starts_with(name) && more.split(' ').all(|label| line.contains(label)));

@@ -250,6 +250,9 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         retention_interval: configuration.retention.interval,
         keep_cache: configuration.retention.cache,
         keep_events: configuration.retention.events,
+        keep_event_bytes: configuration.retention.event_bytes,
+        keep_event_keys: configuration.retention.event_keys,
+        keep_given_up: configuration.retention.dead_letters,
         keep_traffic: configuration.retention.traffic,
         ..Settings::new(data)
     }

@@ -105,6 +105,12 @@ pub struct Settings {
     pub keep_cache: Duration,
     /// How long events are kept with their deliveries; what is still to be delivered is kept in any case.
     pub keep_events: Duration,
+    /// The room that events may take, in bytes; 0 is without a limit. What is still to be delivered is kept in any case.
+    pub keep_event_bytes: u64,
+    /// For how long an event is known again when it comes a second time, also one that was forgotten.
+    pub keep_event_keys: Duration,
+    /// How long events that were given up are kept whole whose trigger hides fields.
+    pub keep_given_up: Duration,
     /// How long the traffic of each minute is kept.
     pub keep_traffic: Duration,
     /// How often retention looks.
@@ -136,6 +142,9 @@ impl Settings {
             keep_deployments: Duration::from_secs(7 * 24 * 3600),
             keep_cache: Duration::from_secs(14 * 24 * 3600),
             keep_events: Duration::from_secs(30 * 24 * 3600),
+            keep_event_bytes: 10 << 30,
+            keep_event_keys: Duration::from_secs(30 * 24 * 3600),
+            keep_given_up: Duration::from_secs(7 * 24 * 3600),
             keep_traffic: Duration::from_secs(30 * 24 * 3600),
             retention_interval: Duration::from_secs(3600),
         }

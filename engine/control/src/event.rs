@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookwright_core::port::SampleEvent;
 use hookwright_core::status::DeliveryStatus;
 use hookwright_core::{
-    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, Subscription, SubscriptionId, Timestamp, TriggerPlace,
+    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, Subscription, SubscriptionId, TriggerPlace,
 };
 use hookwright_store::{AttemptEnd, DeliveryFilter, NewAudit};
 
@@ -21,24 +21,30 @@ const NEWS: Duration = Duration::from_secs(1);
 const PORTION: u32 = 500;
 
 impl Control {
-    /// Delivers an event again, to where it came for or to another environment of its webhook. It is marked as a replay.
+    /// Delivers an event again, to where it came for or to another environment of its webhook. It is marked as a replay. What its trigger hides was
+    /// cut out once it was delivered: then it is sent without, and the event says so (`redacted`).
     ///
     /// # Errors
     /// `NotFound`, `Forbidden`, `Conflict` when the trigger is not deployed there.
-    pub async fn event_replay(&self, actor: &Actor, id: EventId, environment: Option<&EnvironmentName>) -> Result<Delivery> {
+    pub async fn event_replay(&self, actor: &Actor, id: EventId, environment: Option<&EnvironmentName>) -> Result<(Delivery, Event)> {
         let missing = || Error::NotFound(format!("there is no event {id}"));
         let event = self.deps().store.event_fetch(id).await?.ok_or_else(missing)?;
         let subscription = self.replay_target(actor, &event.place, environment).await?;
         let delivery = self.replay(&event, &subscription).await?;
         self.audit(actor, &subscription.place, ("event.replay", &format!("{id} as {}", delivery.id))).await?;
-        Ok(delivery)
+        Ok((delivery, event))
     }
 
-    /// Delivers again whatever the filter selects, oldest first. Returns how many there were.
+    /// Delivers again whatever the filter selects, oldest first. Returns how many there were, and how many of them were redacted.
     ///
     /// # Errors
     /// `Invalid` without a webhook or for more than a hundred thousand; `Forbidden`; `Conflict` when a trigger is not deployed where they go.
-    pub async fn event_replay_all(&self, actor: &Actor, filter: &DeliveryFilter, environment: Option<&EnvironmentName>) -> Result<u64> {
+    pub async fn event_replay_all(
+        &self,
+        actor: &Actor,
+        filter: &DeliveryFilter,
+        environment: Option<&EnvironmentName>,
+    ) -> Result<(u64, u64)> {
         let Some(webhook) = &filter.webhook else { return Err(Error::Invalid("name a webhook".to_owned())) };
         let mut chosen: Vec<Delivery> = Vec::new();
         let mut before = None;
@@ -56,20 +62,21 @@ impl Control {
         for place in places {
             targets.insert(place.clone(), self.replay_target(actor, place, environment).await?);
         }
-        let mut replayed = 0;
+        let (mut replayed, mut redacted) = (0, 0);
         for delivery in chosen.iter().rev() {
             let (Some(target), Some(event)) = (targets.get(&delivery.place), self.deps().store.event_fetch(delivery.event).await?) else {
                 continue;
             };
             self.replay(&event, target).await?;
             replayed += 1;
+            redacted += u64::from(event.redacted);
         }
         let mut tx = self.deps().store.begin().await?;
         let detail = format!("{replayed} deliveries");
         let line = NewAudit { user: &actor.user, action: "event.replay", webhook: Some(webhook), environment, detail: &detail };
         tx.audit_append(line).await?;
         tx.commit("event.replayed").await?;
-        Ok(replayed)
+        Ok((replayed, redacted))
     }
 
     /// Stops a delivery that has not ended.
@@ -231,10 +238,4 @@ pub(crate) async fn tell_watchers(deps: crate::Deps, tasks: crate::Tasks) {
             () = tasks.stopping().cancelled() => return,
         }
     }
-}
-
-/// Removes events that were received long ago, with their deliveries.
-pub(crate) async fn forget(deps: &crate::Deps, before: Timestamp) -> Result<()> {
-    while deps.store.event_forget(before).await? > 0 {}
-    Ok(())
 }

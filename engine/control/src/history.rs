@@ -1,7 +1,9 @@
 //! What repositories say about a webhook, for whoever looks: its file as it was pushed, and the commits between two of its releases.
 
 use hookwright_core::{Action, Actor, CommitInfo, CommitSha, Release, RepoPath, Revision, WebhookName};
+use hookwright_spec::{Problem, parse_beside};
 
+use crate::intake::own_sources;
 use crate::run::location;
 use crate::{Control, Result, rights};
 
@@ -48,6 +50,25 @@ impl Control {
         let place = location(deps, &repository).await?;
         let content = deps.revisions.read(&place, &revision.commit, file, LIMIT).await?;
         Ok(content.map(|content| String::from_utf8_lossy(&content).into_owned()))
+    }
+
+    /// What is wrong with such a text, and with the event sources beside it.
+    ///
+    /// # Errors
+    /// `Forbidden`, or `Internal` when the repository cannot be read.
+    pub async fn spec_problems(
+        &self,
+        actor: &Actor,
+        webhook: &WebhookName,
+        (revision, file, text): (&Revision, &RepoPath, &str),
+    ) -> Result<Vec<Problem>> {
+        may_read(actor, webhook)?;
+        let deps = self.deps();
+        let Some(repository) = deps.store.repository_fetch(&revision.repository).await? else { return Ok(Vec::new()) };
+        let place = location(deps, &repository).await?;
+        let tree = deps.revisions.tree(&place, &revision.commit).await?;
+        let sources = own_sources(deps, (&place, &revision.commit), (file, text), &tree).await?;
+        Ok(parse_beside(text, file.as_str(), &sources).err().map(|problems| problems.0).unwrap_or_default())
     }
 
     /// The commits between two releases of a webhook; `None` when one of them is not in the repository any more.

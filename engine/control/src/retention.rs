@@ -1,25 +1,33 @@
 //! Retention: removes old runs with their logs and artifacts, old events, cache entries nobody used, blobs nobody names and workspaces left behind.
 //! The latest runs of every webhook stay whatever their age.
 
-use hookwright_core::StageRunId;
+use hookwright_core::{EventId, StageRunId, Timestamp};
+use hookwright_store::Forgotten;
 use tracing::{info, warn};
 
 use crate::stage::remove_workspace;
-use crate::{Deps, Error, Result, Tasks, event};
+use crate::{Deps, Error, Result, Tasks};
 
 /// So many runs of every webhook are kept whatever their age.
 const KEPT_RUNS: u32 = 10;
 /// So many runs are removed in one transaction.
 const BATCH: u32 = 50;
+/// How long after the start it looks first.
+const FIRST: std::time::Duration = std::time::Duration::from_secs(60);
+/// So many events are measured at a time.
+const SIZES: u32 = 1000;
 
 /// Runs the loop until the engine stops.
 pub(crate) async fn run(deps: Deps, tasks: Tasks) {
     let stopping = tasks.stopping().clone();
+    // A daemon that is started again and again cleans up too.
+    let mut pause = deps.settings.retention_interval.min(FIRST);
     loop {
         tokio::select! {
             () = stopping.cancelled() => return,
-            () = tokio::time::sleep(deps.settings.retention_interval) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        pause = deps.settings.retention_interval;
         if let Err(cause) = pass(&deps).await {
             warn!(error = %cause, "retention could not clean up; it tries again later");
         }
@@ -51,7 +59,7 @@ async fn pass(deps: &Deps) -> Result<()> {
     let mut tx = deps.store.begin().await?;
     tx.traffic_expire(before(deps.settings.keep_traffic)).await?;
     tx.commit("traffic.expired").await?;
-    event::forget(deps, before(deps.settings.keep_events)).await?;
+    forget_events(deps, now).await?;
     remove_workspaces(deps).await?;
     forget_deployments(deps, before(deps.settings.keep_deployments)).await?;
     let keep = deps.store.artifact_digests().await?;
@@ -60,6 +68,58 @@ async fn pass(deps: &Deps) -> Result<()> {
         info!(freed_bytes = freed, "retention removed blobs that nothing names any more");
     }
     Ok(())
+}
+
+/// Forgets events that are old, and the oldest while all together take too much room; cuts out of those that were given up what nobody is to see.
+async fn forget_events(deps: &Deps, now: i64) -> Result<()> {
+    let ago = |age: std::time::Duration| Timestamp::from_millis(now - i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(now));
+    let keys_since = ago(deps.settings.keep_event_keys);
+    forget(deps, Forgotten::Before(ago(deps.settings.keep_events)), keys_since).await?;
+    let (mut bytes, oldest_kept) = measure(deps).await?;
+    if let Some(oldest) = oldest_kept {
+        forget(deps, Forgotten::OlderThan(oldest), keys_since).await?;
+        bytes = measure(deps).await?.0;
+        let limit = deps.settings.keep_event_bytes;
+        if bytes > limit {
+            warn!(bytes, limit, "events take more room than they may: what is left is still to be delivered, and is kept");
+        }
+    }
+    deps.meter.events_stored(bytes);
+    while deps.store.event_redact_given_up(ago(deps.settings.keep_given_up)).await? > 0 {}
+    while deps.store.event_forget_keys(keys_since).await? > 0 {}
+    Ok(())
+}
+
+async fn forget(deps: &Deps, which: Forgotten, keys_since: Timestamp) -> Result<()> {
+    let mut after = None;
+    while let Some(last) = deps.store.event_forget(which, keys_since, after).await? {
+        after = Some(last);
+    }
+    Ok(())
+}
+
+/// The room that all events take, and the oldest one that has room beside the newer ones, when not all have.
+async fn measure(deps: &Deps) -> Result<(u64, Option<EventId>)> {
+    let limit = match deps.settings.keep_event_bytes {
+        0 => u64::MAX,
+        limit => limit,
+    };
+    let (mut bytes, mut last, mut oldest_kept) = (0_u64, None, None);
+    loop {
+        let portion = deps.store.event_sizes(last, SIZES).await?;
+        let is_last = portion.len() < SIZES as usize;
+        for (id, size) in portion {
+            bytes = bytes.saturating_add(size);
+            // The newest one stays however large it is.
+            if bytes > limit && oldest_kept.is_none() {
+                oldest_kept = Some(last.unwrap_or(id));
+            }
+            last = Some(id);
+        }
+        if is_last {
+            return Ok((bytes, oldest_kept));
+        }
+    }
 }
 
 /// Removes logs, folders and unpacked images of deployments that ended long ago, and of those nobody knows.

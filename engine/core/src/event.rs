@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::status::{DeliveryStatus, SubscriptionStatus};
-use crate::{DeliveryId, EnvironmentName, EventId, SecretValue, SubscriptionId, Timestamp, TriggerName, WebhookName};
+use crate::{DeliveryId, EnvironmentName, EventId, FieldPath, SecretValue, SubscriptionId, Timestamp, TriggerName, WebhookName, redact};
 
 /// The unguessable last part of `/hooks/<address>`: 32 hexadecimal digits, 128 random bits. Who knows it can send, but not sign.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -126,8 +126,26 @@ pub struct Event {
     pub received_at: Timestamp,
     /// The headers as they came, in order; values that are no text are left out.
     pub headers: Vec<(String, String)>,
-    /// The body, byte for byte.
+    /// The body, byte for byte; see `redacted`.
     pub body: Bytes,
+    /// Fields of the payload that nobody is shown, and that are cut out of the body once it was delivered.
+    pub redact: Vec<FieldPath>,
+    /// Whether the body has lost them. It is not what the source signed any more.
+    pub redacted: bool,
+}
+
+impl Event {
+    /// The type that the body came with.
+    pub fn content_type(&self) -> Option<&str> {
+        self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map(|(_, value)| value.as_str())
+    }
+
+    /// The event as anybody is shown it.
+    #[must_use]
+    pub fn shown(self) -> Self {
+        let body = redact(&self.redact, self.content_type(), &self.body).body;
+        Self { body, ..self }
+    }
 }
 
 /// An event on its way to a handler.
@@ -225,12 +243,16 @@ pub struct BoundTrigger {
     pub verified: bool,
     /// Signing secrets, the newest first.
     pub secrets: Vec<SecretValue>,
+    /// The definition of its source as JSON text, when the repository brings it itself.
+    pub definition: Option<String>,
     /// What the trigger says to its source, as JSON text.
     pub options: String,
     /// Types that are wanted; empty is all.
     pub events: Vec<String>,
     /// A CEL condition.
     pub filter: Option<String>,
+    /// Fields of the payload that nobody is shown.
+    pub redact: Vec<FieldPath>,
     /// When a schedule fires.
     pub schedule: Option<Schedule>,
     /// How the handler gets events.

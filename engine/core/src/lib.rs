@@ -11,6 +11,7 @@ mod log;
 mod name;
 pub mod port;
 mod promotion;
+mod redact;
 mod release;
 mod repository;
 mod run;
@@ -38,6 +39,7 @@ pub use name::{
     WebhookName,
 };
 pub use promotion::{Approval, Decision, GateVerdict, Hold, Origin, Promotion};
+pub use redact::{FieldPath, InvalidFieldPath, Redacted, hide, redact};
 pub use release::{Release, ReleaseId};
 pub use repository::{CommitInfo, RemoteCredential, Repository, RepositoryKind, Revision, RevisionEvent};
 pub use run::{Artifact, ArtifactKind, Run, RunReason, StageRun};

@@ -154,6 +154,8 @@ impl Schedules {
             received_at: self.clock.now(),
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: Bytes::from(body.to_string()),
+            redact: Vec::new(),
+            redacted: false,
             replay_keys: [Some(format!("time/{}", time.as_millis())), None],
             skipped: None,
             order_key: route.trigger.deliver.order_by.as_ref().map(|_| String::new()),

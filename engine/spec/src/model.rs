@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookwright_core::{CatchUp, ConfigName, EnvironmentName, Health, Resources, StageName, TriggerName, WebhookName};
+use hookwright_core::{CatchUp, ConfigName, EnvironmentName, FieldPath, Health, Resources, StageName, TriggerName, WebhookName};
 use serde::{Deserialize, Serialize};
 
 /// A validated `webhook.yaml`.
@@ -26,6 +26,9 @@ pub struct Spec {
     /// Bindings to event sources; none is a plain HTTP webhook.
     #[serde(default)]
     pub triggers: BTreeMap<TriggerName, Trigger>,
+    /// The definitions of the event sources that the repository brings itself and a trigger names, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, serde_json::Value>,
     /// How it is built.
     #[serde(default)]
     pub pipeline: Pipeline,
@@ -73,6 +76,9 @@ pub struct Trigger {
     pub verify: Verify,
     /// A CEL condition.
     pub filter: Option<String>,
+    /// Fields of the payload that nobody is shown, and that are not kept once the event was delivered.
+    #[serde(default)]
+    pub redact: Vec<FieldPath>,
     /// When a schedule fires.
     pub cron: Option<String>,
     /// The time zone of `cron`.

@@ -79,7 +79,7 @@ pub fn schema() -> Value {
     }));
     let trigger = closed(&json!({
         "source": text(), "repository": text(), "events": texts(), "secret": text(), "verify": { "enum": ["none", "source"] },
-        "filter": text(), "cron": text(), "catch_up": { "enum": ["none", "one", "all"] }, "jitter": duration(), "signature": closed(&json!({ "header": text(), "encoding": { "enum": ["hex", "base64"] }, "prefix": text(), "message": text(), "timestamp": text() })), "token": closed(&json!({ "header": text(), "prefix": text() })), "event": closed(&json!({ "header": text(), "field": text() })), "id": closed(&json!({ "header": text(), "field": text() })), "timezone": text(), "deliver": deliver,
+        "filter": text(), "redact": texts(), "cron": text(), "catch_up": { "enum": ["none", "one", "all"] }, "jitter": duration(), "signature": closed(&json!({ "header": text(), "encoding": { "enum": ["hex", "base64"] }, "prefix": text(), "message": text(), "timestamp": text() })), "token": closed(&json!({ "header": text(), "prefix": text() })), "event": closed(&json!({ "header": text(), "field": text() })), "id": closed(&json!({ "header": text(), "field": text() })), "timezone": text(), "deliver": deliver,
     }));
     let handler = closed(&json!({
         "command": { "type": "array", "items": scalar() }, "port": number(), "scale": scale.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookwright_core::RevisionEvent;
-use hookwright_spec::{Plan, PlanRequest, Problems, Promote, Spec, StageKind, TreeFile, explain, parse, plan};
+use hookwright_spec::{Plan, PlanRequest, Problems, Promote, SourceFiles, Spec, StageKind, TreeFile, explain, parse, parse_beside, plan};
 use proptest::prelude::*;
 
 const LARGE: &str = include_str!("large.yaml");
@@ -263,4 +263,118 @@ proptest! {
             drop(plan(request));
         }
     }
+}
+
+#[test]
+fn fields_to_redact_are_named_below_the_payload() {
+    let with = |redact: &str| format!("{SMALL}triggers:\n  issues:\n    source: github\n    verify: none\n    redact: {redact}\n");
+    let read = spec(&with("[payload.user.email, payload.items.*.card]"));
+    let paths: Vec<String> = read.triggers.values().flat_map(|trigger| &trigger.redact).map(ToString::to_string).collect();
+    assert_eq!(paths, ["payload.user.email", "payload.items.*.card"]);
+    let problems = refused(&with("[user.email, payload..x]"));
+    assert_eq!(problems.0.len(), 2, "{problems}");
+    assert!(problems.0[0].help.contains("write payload.user.email") && problems.0[0].column == 14, "{problems}");
+}
+
+const MINE: &str = r#"name: mine
+title: Our shop
+verify:
+  - hmac: { headers: [X-Shop-Signature], prefix: "v1=", message: "{timestamp}.{body}", timestamps: [X-Shop-Time] }
+kind: [{ field: /type }]
+id: [{ header: X-Shop-Delivery }]
+example_headers: { X-Shop-Delivery: "{id}" }
+events:
+  order.paid: '{"type":"order.paid","order":{"number":7}}'
+  order.sent: '{"type":"order.sent","order":{"number":7}}'
+"#;
+
+fn beside(trigger: &str, files: &[(&str, &str)]) -> Result<Spec, Problems> {
+    let mut sources = SourceFiles::default();
+    let text = format!("{SMALL}config:\n  KEY: {{ type: string, secret: true }}\ntriggers:\n  orders: {{ {trigger} }}\n");
+    for (name, content) in files {
+        sources.add(&format!("{name}.yaml"));
+        if sources.wanted(&text).contains(&(*name).to_owned()) {
+            sources.set(name, (*content).to_owned());
+        }
+    }
+    parse_beside(&text, "shop/webhook.yaml", &sources)
+}
+
+#[test]
+fn a_repository_brings_its_own_event_source_and_it_becomes_part_of_the_spec() {
+    let spec = beside("source: mine, secret: KEY, events: [order.paid]", &[("mine", MINE), ("unused", "nonsense: [")]).expect("valid");
+    assert_eq!(spec.sources.keys().collect::<Vec<_>>(), ["mine"], "what no trigger names is not even read");
+    assert_eq!(spec.sources["mine"]["verify"][0]["hmac"]["timestamps"][0], "X-Shop-Time");
+    let stored = serde_json::to_string(&spec).expect("a spec is JSON");
+    assert_eq!(serde_json::from_str::<Spec>(&stored).expect("it reads back"), spec);
+    for events in ["order", "order.*", "\"*\""] {
+        assert!(beside(&format!("source: mine, secret: KEY, events: [{events}]"), &[("mine", MINE)]).is_ok(), "{events}");
+    }
+}
+
+#[test]
+fn what_a_trigger_says_of_its_repositorys_own_source_is_checked_against_it() {
+    let said = |trigger: &str, files: &[(&str, &str)]| beside(trigger, files).expect_err(trigger).to_string();
+    let text = said("source: mine, secret: KEY, events: [order.payed]", &[("mine", MINE)]);
+    assert!(text.contains("no event `order.payed`") && text.contains("did you mean `order.paid`?"), "{text}");
+    let text = said("source: mien, secret: KEY", &[("mine", MINE)]);
+    assert!(text.contains("did you mean `mine`?"), "{text}");
+    let text = said("source: warehouse, secret: KEY", &[]);
+    assert!(text.contains("describe your own in triggers/warehouse.yaml"), "{text}");
+    let text = said("source: github, secret: KEY", &[("github", MINE)]);
+    assert!(text.contains("comes with Hookwright"), "{text}");
+    let text = said("source: mine", &[("mine", MINE)]);
+    assert!(text.contains("has no `secret`"), "{text}");
+    let open = MINE.replace(
+        "verify:\n  - hmac: { headers: [X-Shop-Signature], prefix: \"v1=\", message: \"{timestamp}.{body}\", timestamps: [X-Shop-Time] }\n",
+        "",
+    );
+    let text = said("source: mine, secret: KEY", &[("mine", &open)]);
+    assert!(text.contains("does not say how its events are verified"), "{text}");
+    assert!(beside("source: mine, verify: none", &[("mine", &open)]).is_ok(), "said aloud it may be");
+}
+
+#[test]
+fn mistakes_in_an_own_source_are_shown_where_they_stand_all_at_once() {
+    let wrong = r#"name: other
+titel: Our shop
+verify:
+  - hmac: { headers: X-Signature, message: "{timestamp}", encoding: hexx }
+  - hmac: { headers: [X-Sig], message: "{id}.{body}" }
+  - hmac: { headers: [X-Sig], timestamps: [X-Time] }
+  - token: { heder: "X Token" }
+kind: [{ field: type }]
+registration: { api: "http://169.254.169.254" }
+events:
+  order.paid: '{"type":'
+"#;
+    let problems = beside("source: mine, secret: KEY", &[("mine", wrong)]).expect_err("wrong");
+    let text = problems.to_string();
+    for expected in [
+        "triggers/mine.yaml:1:7: the name is not that of the file",
+        "triggers/mine.yaml:2:1: the event source has no field `titel`",
+        "did you mean `title`?",
+        "must be a list, but this is a text",
+        "does not have `{body}` once",
+        "`encoding` cannot be `hexx`",
+        "nothing says where it stands",
+        "whoever repeats an event could change it",
+        "has no field `heder`",
+        "write /type",
+        "triggers/mine.yaml:9:1: a repository's own event source has no `registration`: the daemon calls nobody for it",
+        "the example is no JSON",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+    assert!(problems.0.iter().all(|problem| problem.file == "shop/triggers/mine.yaml" && problem.line > 0), "{text}");
+}
+
+#[test]
+fn an_own_source_is_small_and_shallow() {
+    let large = format!("{MINE}manual: '{}'\n", "x".repeat(70_000));
+    assert!(beside("source: mine, secret: KEY", &[("mine", &large)]).expect_err("large").to_string().contains("64 KiB"));
+    let deep = format!("{MINE}shapes: {}{}\n", "[".repeat(200), "]".repeat(200));
+    assert!(beside("source: mine, secret: KEY", &[("mine", &deep)]).expect_err("deep").to_string().contains("not valid YAML"));
+    let bomb = "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c]\ne: [*d, *d, *d, *d, *d, *d, *d, *d]\n";
+    assert!(beside("source: mine, secret: KEY", &[("mine", bomb)]).is_err());
 }

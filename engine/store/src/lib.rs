@@ -41,6 +41,7 @@ pub use board::{NewestRun, ReleaseInfo};
 pub use cache::CacheEntry;
 pub use delivery::DeliveryFilter;
 pub use error::{Error, Result};
+pub use event::Forgotten;
 pub use inbox::{Accepted, AttemptEnd, Inbox, NewEvent};
 pub use key::SecretKey;
 pub use missed::MissedDelivery;

@@ -108,6 +108,25 @@ impl Definition {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let unread = |message: String| Error::Definition { name: "unknown".to_owned(), message };
         let definition: Self = serde_saphyr::from_str(text).map_err(|error| unread(error.to_string()))?;
+        definition.checked(true)
+    }
+
+    /// Reads the definition that a repository brings itself, as JSON. It may say no way to verify, which binds it to nothing but `verify: none`, and
+    /// has the daemon call nobody.
+    ///
+    /// # Errors
+    /// [`Error::Definition`]; the reader of `webhook.yaml` lets none through that is none.
+    pub fn of_a_repository(json: &str) -> Result<Self, Error> {
+        let unread = |message: String| Error::Definition { name: "of the repository".to_owned(), message };
+        let definition: Self = serde_json::from_str(json).map_err(|error| unread(error.to_string()))?;
+        if definition.registrations().next().is_some() || !definition.receives || definition.by_options {
+            return Err(unread("it says what only definitions that come with Hookwright say".to_owned()));
+        }
+        definition.checked(false)
+    }
+
+    fn checked(self, verifies: bool) -> Result<Self, Error> {
+        let definition = self;
         let failed = |message: String| Error::Definition { name: definition.name.clone(), message };
         if definition.events.is_empty() {
             return Err(failed("it has no example of an event".to_owned()));
@@ -119,7 +138,7 @@ impl Definition {
             }
         }
         let receives = definition.receives && !definition.by_options;
-        if receives && (definition.verify.is_empty() || definition.kind.is_empty()) {
+        if receives && (verifies && definition.verify.is_empty() || definition.kind.is_empty()) {
             return Err(failed("it does not say how events are verified, or where their type stands".to_owned()));
         }
         Ok(definition)
@@ -139,6 +158,12 @@ impl Definition {
     /// The credentials that the daemon can register it with, by their names in the settings, and the rights that they need.
     pub fn rights(&self) -> impl Iterator<Item = (&str, &str)> {
         self.registrations().map(|(provider, registration)| (provider, registration.rights.as_str()))
+    }
+
+    /// How events are verified, for people; `None` when they are not.
+    pub fn verification(&self) -> Option<String> {
+        let ways: Vec<String> = self.verify.iter().map(ToString::to_string).collect();
+        (!ways.is_empty()).then(|| ways.join(", or by "))
     }
 
     /// The types there are examples of.

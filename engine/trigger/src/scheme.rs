@@ -1,5 +1,7 @@
 //! How events are verified: the primitives that definitions choose from. Comparisons take the same time whatever differs.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -202,6 +204,20 @@ impl Verifier {
         let header = |names: &[String], value: String| names.first().map(|name| (name.clone(), value));
         let headers = [header(&signature.headers, value), header(&signature.timestamps, timestamp), header(&signature.ids, id.to_owned())];
         Ok(headers.into_iter().flatten().collect())
+    }
+}
+
+/// As people are told it: what is compared with what.
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signature(), &self.token) {
+            (Some((signature, is_public)), _) => {
+                let way = if is_public { "Ed25519" } else { "HMAC-SHA256" };
+                write!(f, "{way} over `{}` in {}", signature.message, signature.headers.join(" or "))
+            }
+            (None, Some(token)) => write!(f, "a token in {}", token.header),
+            (None, None) => f.write_str("nothing"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hookwright_core::status::DeliveryStatus;
 use hookwright_core::{
-    Action, Attempt, Delivery, DeliveryId, EnvironmentName, Event, EventId, Timestamp, TriggerName, TriggerPlace, WebhookName,
+    Action, Attempt, Delivery, DeliveryId, EnvironmentName, Event, EventId, FieldPath, Timestamp, TriggerName, TriggerPlace, WebhookName,
 };
 use hookwright_store::DeliveryFilter;
 use http::StatusCode;
@@ -95,6 +95,9 @@ struct DeliveryView {
     due_at: Option<Timestamp>,
     #[schema(value_type = Option<i64>)]
     ended_at: Option<Timestamp>,
+    /// What whoever asked for a replay is to know; said in the answer to that alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl From<Delivery> for DeliveryView {
@@ -118,6 +121,7 @@ impl From<Delivery> for DeliveryView {
             created_at,
             due_at,
             ended_at,
+            note: None,
         }
     }
 }
@@ -197,8 +201,13 @@ struct EventView {
     #[schema(value_type = i64)]
     received_at: Timestamp,
     headers: Vec<Header>,
-    /// The body as text; `null` when it is none.
+    /// The body as text, without what its trigger redacts; `null` when it is none.
     body: Option<String>,
+    /// The fields that nobody is shown.
+    #[schema(value_type = Vec<String>)]
+    redact: Vec<FieldPath>,
+    /// Whether the stored body has lost them, so that a replay is sent without them.
+    redacted: bool,
     /// The body in base64 when it is no text.
     body_base64: Option<String>,
     deliveries: Vec<DeliveryWithAttempts>,
@@ -306,7 +315,7 @@ async fn event_show(State(state): State<WebState>, caller: Caller, Path(id): Pat
             deliveries.push(DeliveryWithAttempts { delivery: delivery.into(), attempts });
         }
     }
-    let Event { id, place, source, kind, source_id, verified, received_at, headers: list, body, .. } = event;
+    let Event { id, place, source, kind, source_id, verified, received_at, headers: list, body, redact, redacted, .. } = event;
     let TriggerPlace { webhook, environment, trigger } = place;
     let text = String::from_utf8(body.to_vec()).ok();
     let body_base64 = text.is_none().then(|| STANDARD.encode(&body));
@@ -322,6 +331,8 @@ async fn event_show(State(state): State<WebState>, caller: Caller, Path(id): Pat
         received_at,
         headers: headers(list),
         body: text,
+        redact,
+        redacted,
         body_base64,
         deliveries,
     }))
@@ -354,8 +365,15 @@ async fn event_replay(
     Body(wish): Body<ReplayWish>,
 ) -> Result<(StatusCode, Json<DeliveryView>)> {
     find(&state, &caller, id).await?;
-    let delivery = state.control.event_replay(&caller.actor, id, wish.environment.as_ref()).await?;
-    Ok((StatusCode::CREATED, Json(delivery.into())))
+    let (delivery, event) = state.control.event_replay(&caller.actor, id, wish.environment.as_ref()).await?;
+    let note = event.redacted.then(|| {
+        let fields: Vec<String> = event.redact.iter().map(|path| format!("`{path}`")).collect();
+        format!(
+            "the stored body has lost {}: the handler gets it without and cannot verify the source's own signature; `X-Hookwright-Redacted` says so",
+            fields.join(", ")
+        )
+    });
+    Ok((StatusCode::CREATED, Json(DeliveryView { note, ..delivery.into() })))
 }
 
 /// Which deliveries are repeated, and where they go.
@@ -389,6 +407,8 @@ struct ReplayAllWish {
 #[derive(Serialize, ToSchema)]
 struct Replayed {
     replayed: u64,
+    /// How many of them are sent without what their trigger redacts, because the stored body has lost it.
+    redacted: u64,
 }
 
 /// Delivers many events again, oldest first.
@@ -410,8 +430,8 @@ async fn event_replay_all(
         since: wish.since,
         until: wish.until,
     };
-    let replayed = state.control.event_replay_all(&caller.actor, &filter, wish.to.as_ref()).await?;
-    Ok(Json(Replayed { replayed }))
+    let (replayed, redacted) = state.control.event_replay_all(&caller.actor, &filter, wish.to.as_ref()).await?;
+    Ok(Json(Replayed { replayed, redacted }))
 }
 
 /// Stops a delivery that has not ended.

@@ -34,6 +34,7 @@ pub struct Metrics {
     events: IntCounterVec,
     attempts: IntCounterVec,
     delivered: HistogramVec,
+    stored: IntGauge,
     stages: HistogramVec,
     runs: IntCounterVec,
     polls: IntCounterVec,
@@ -102,6 +103,10 @@ impl Metrics {
                     DELIVERY_SECONDS,
                 ),
             ),
+            stored: add(
+                &registry,
+                IntGauge::new("hookwright_events_stored_bytes", "The room that events take, as retention last measured it.").expect(OURS),
+            ),
             stages: add(
                 &registry,
                 seconds("hookwright_stage_seconds", "How long stages took that had begun.", &["kind", "status"], STAGE_SECONDS),
@@ -142,6 +147,10 @@ impl Meter for Metrics {
         if status == DeliveryStatus::Delivered {
             self.delivered.with_label_values(&[webhook, environment]).observe(took.as_secs_f64());
         }
+    }
+
+    fn events_stored(&self, bytes: u64) {
+        self.stored.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     fn stage_ended(&self, StageEnd { kind, status, took }: StageEnd) {

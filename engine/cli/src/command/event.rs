@@ -132,6 +132,12 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
         Some(body) => println!("{}", plain(body)),
         None => println!("(a body that is no text; --json has it in base64)"),
     }
+    let hidden: Vec<String> = answer["redact"].as_array().into_iter().flatten().map(text).collect();
+    match (hidden.is_empty(), answer["redacted"] == true) {
+        (true, _) => {}
+        (false, false) => println!("\n{} is shown to nobody, and cut out of what is stored once it was delivered", hidden.join(", ")),
+        (false, true) => println!("\n{} was cut out of what is stored; a replay is sent without", hidden.join(", ")),
+    }
     for part in answer["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let delivery = &part["delivery"];
         println!(
@@ -159,6 +165,9 @@ async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
         (Some(event), None) => {
             let delivery = client.post(&format!("/events/{event}/replay"), &json!({ "environment": replay.to })).await?;
             println!("{event} is delivered again in {}, as {}", text(&delivery["environment"]), text(&delivery["id"]));
+            if let Some(note) = delivery["note"].as_str() {
+                println!("{}", plain(note));
+            }
         }
         (None, Some(webhook)) => {
             let status = if replay.dead { Some("dead") } else { replay.status.as_deref() };
@@ -166,6 +175,9 @@ async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
                 "since": replay.since.as_deref().map(millis).transpose()?, "until": replay.until.as_deref().map(millis).transpose()? });
             let answer = client.post(&format!("/webhooks/{webhook}/events/replay"), &wish).await?;
             println!("{} deliveries are made again", text(&answer["replayed"]));
+            if answer["redacted"].as_u64().is_some_and(|redacted| redacted > 0) {
+                println!("{} of them without what their trigger redacts: the stored bodies have lost it", text(&answer["redacted"]));
+            }
         }
         _ => bail!("name one event, or a webhook: hookwright events replay EVENT, or hookwright events replay --webhook NAME --dead"),
     }

@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use hookwright_core::{Clock as _, Digest, RevisionEvent};
-use hookwright_spec::{Plan, PlanRequest, Problems, Spec, Timetable, TreeFile};
+use hookwright_spec::{Plan, PlanRequest, Problems, SOURCE_FOLDER, SourceFiles, Spec, Timetable, TreeFile, parse_beside};
+use hookwright_trigger::Definition;
 
 use crate::system::SystemClock;
 use crate::{exit, output};
@@ -33,7 +34,20 @@ pub(super) fn read(path: &Path) -> Result<Source> {
 
 /// The spec, or every problem of it.
 pub(super) fn parse(source: &Source) -> std::result::Result<Spec, Problems> {
-    hookwright_spec::parse(&source.text, &source.path.display().to_string())
+    let folder = folder_of(source).join(SOURCE_FOLDER);
+    let mut sources = SourceFiles::default();
+    // Without the folder there are none; links are not followed, as in a commit.
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            sources.add(&entry.file_name().to_string_lossy());
+        }
+    }
+    for name in sources.wanted(&source.text) {
+        // One that cannot be read is as good as none, and that is said.
+        let content = std::fs::read(folder.join(format!("{name}.yaml"))).unwrap_or_default();
+        sources.set(&name, String::from_utf8_lossy(&content).into_owned());
+    }
+    parse_beside(&source.text, &source.path.display().to_string(), &sources)
 }
 
 /// Shows the problems; the exit code says that the spec is invalid.
@@ -76,11 +90,24 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
                 output::json(&serde_json::to_value(&plan)?)
             } else {
                 println!("{}", hookwright_spec::explain(&plan));
+                show_sources(&spec)?;
                 show_times(&spec);
             }
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The event sources that the repository brings itself: how each is verified, and its events.
+fn show_sources(spec: &Spec) -> Result<()> {
+    for (name, source) in &spec.sources {
+        let definition = Definition::of_a_repository(&source.to_string())?;
+        let kinds: Vec<&str> = definition.kinds().collect();
+        println!("\n{name} is an event source of this repository ({SOURCE_FOLDER}/{name}.yaml), registered by hand");
+        println!("  verified by {}", definition.verification().unwrap_or_else(|| "nothing".to_owned()));
+        println!("  events {}", kinds.join(", "));
+    }
+    Ok(())
 }
 
 /// When the schedules fire next.

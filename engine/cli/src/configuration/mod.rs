@@ -140,6 +140,11 @@ pub(crate) struct RetentionConfiguration {
     pub(crate) cache: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) events: Duration,
+    pub(crate) event_bytes: u64,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) event_keys: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) dead_letters: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) traffic: Duration,
 }
@@ -154,13 +159,17 @@ impl Configuration {
             seconds => format!("{seconds} s"),
         };
         let database = self.database.split(':').next().filter(|kind| !kind.is_empty()).unwrap_or("sqlite");
-        let rows: [(&str, String, &str); 11] = [
+        let rows: [(&str, String, &str); 15] = [
             ("data", self.data.display().to_string(), "Where the daemon keeps everything."),
             ("database", database.to_owned(), "Which database holds it."),
             ("sandbox", format!("{:?}", self.sandbox).to_lowercase(), "Whether stages and handlers run in bubblewrap."),
             ("retention.runs", time(self.retention.runs), "How long ended runs, their logs and their artifacts are kept."),
             ("retention.deployments", time(self.retention.deployments), "How long logs and files of a replaced deployment are kept."),
             ("retention.cache", time(self.retention.cache), "How long outputs that nobody used again stay in the cache."),
+            ("retention.events", time(self.retention.events), "How long received events are kept."),
+            ("retention.event_bytes", self.retention.event_bytes.to_string(), "Bytes that events may take; 0 is without a limit."),
+            ("retention.event_keys", time(self.retention.event_keys), "How long an event is known again that comes a second time."),
+            ("retention.dead_letters", time(self.retention.dead_letters), "How long given-up events keep fields that are redacted."),
             ("retention.traffic", time(self.retention.traffic), "How long it is kept how many requests there were in which minute."),
             ("retention.interval", time(self.retention.interval), "How often what is too old is looked for."),
             ("git.poll_interval", time(self.git.poll_interval), "How often the refs of watched remotes are read."),

@@ -19,6 +19,7 @@ use crate::run::{NewRun, create_in, location};
 use crate::{Deps, Error, PullRequests, Result};
 
 pub(crate) use poll::run;
+pub(crate) use survey::own_sources;
 use survey::{Found, Survey, survey};
 
 /// One look at a repository at a time; looks at different repositories go on side by side.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use hookwright_core::port::{Location, TreeEntry, TreeEntryKind};
-use hookwright_core::{Blame, CommitSha, RefName, RepoPath, Repository, Revision, RevisionEvent, WebhookName};
-use hookwright_spec::{Plan, PlanRequest, Spec, TreeFile};
+use hookwright_core::{Blame, CommitSha, PortError, RefName, RepoPath, Repository, Revision, RevisionEvent, WebhookName};
+use hookwright_spec::{Plan, PlanRequest, SOURCE_FOLDER, SourceFiles, Spec, TreeFile, parse_beside};
 
 use crate::{Deps, Result};
 
@@ -73,6 +73,30 @@ pub(super) async fn survey(
     Ok(Survey { revision, found })
 }
 
+/// The event sources that a repository brings itself beside a `webhook.yaml`, as they are in the commit; links are not followed.
+pub(crate) async fn own_sources(
+    deps: &Deps,
+    (place, commit): (&Location, &CommitSha),
+    (file, text): (&RepoPath, &str),
+    tree: &[TreeEntry],
+) -> std::result::Result<SourceFiles, PortError> {
+    let folder = file.as_str().rsplit_once('/').map_or(format!("{SOURCE_FOLDER}/"), |(folder, _)| format!("{folder}/{SOURCE_FOLDER}/"));
+    let mut sources = SourceFiles::default();
+    let mut paths = BTreeMap::new();
+    for entry in tree.iter().filter(|entry| matches!(entry.kind, TreeEntryKind::File | TreeEntryKind::Executable)) {
+        if let Some(name) = entry.path.as_str().strip_prefix(&folder).and_then(|file_name| sources.add(file_name)) {
+            paths.insert(name.to_owned(), &entry.path);
+        }
+    }
+    for name in sources.wanted(text) {
+        let Some(path) = paths.get(&name) else { continue };
+        if let Some(content) = deps.revisions.read(place, commit, path, LIMIT).await? {
+            sources.set(&name, String::from_utf8_lossy(&content).into_owned());
+        }
+    }
+    Ok(sources)
+}
+
 struct One<'a> {
     deps: &'a Deps,
     place: &'a Location,
@@ -95,7 +119,14 @@ impl One<'_> {
         let Ok(text) = String::from_utf8(content) else {
             return Ok(self.unreadable(None, format!("{}: it is not UTF-8 text", self.file)));
         };
-        let spec = match hookwright_spec::parse(&text, self.file.as_str()) {
+        let sources = match own_sources(self.deps, (self.place, &self.revision.commit), (self.file, &text), self.tree).await {
+            Ok(sources) => sources,
+            Err(cause) if cause.blame == Blame::Failed => {
+                return Ok(self.unreadable(name_in(&text), format!("{}: {cause}", self.file)));
+            }
+            Err(cause) => return Err(cause.into()),
+        };
+        let spec = match parse_beside(&text, self.file.as_str(), &sources) {
             Ok(spec) => spec,
             Err(problems) => return Ok(self.unreadable(name_in(&text), problems.to_string())),
         };
@@ -156,7 +187,8 @@ impl One<'_> {
         let changed: Vec<String> = paths.iter().filter_map(|path| self.relative(path)).map(str::to_owned).collect();
         let patterns = &spec.pipeline.paths;
         let matching = globs(patterns);
-        let touched = changed.iter().any(|path| patterns.is_empty() || path == FILE || matching.is_match(path));
+        let is_source = |path: &String| spec.sources.keys().any(|name| *path == format!("{SOURCE_FOLDER}/{name}.yaml"));
+        let touched = changed.iter().any(|path| patterns.is_empty() || path == FILE || is_source(path) || matching.is_match(path));
         Ok((touched || self.only.is_some()).then_some(changed))
     }
 

@@ -17,7 +17,12 @@ pub(super) async fn bound(deps: &Deps, deployment: &Deployment, spec: &Spec) -> 
     for subscription in subscriptions {
         if let Some(trigger) = spec.triggers.get(&subscription.place.trigger) {
             let secrets = secrets(deps, deployment, (trigger, &subscription)).await?;
-            bound.push(bind(trigger, &subscription, (fires(deployment, spec, &subscription.place.trigger), secrets)));
+            let definition = spec.sources.get(&trigger.source).map(ToString::to_string);
+            let trigger = BoundTrigger {
+                definition,
+                ..bind(trigger, &subscription, (fires(deployment, spec, &subscription.place.trigger), secrets))
+            };
+            bound.push(trigger);
         }
     }
     Ok(bound)
@@ -84,9 +89,11 @@ fn bind(trigger: &Trigger, subscription: &Subscription, (fires, secrets): (bool,
         address: fires.then(|| subscription.address.clone()),
         verified: trigger.verify == Verify::Source,
         secrets,
+        definition: None,
         options: serde_json::Value::Object(trigger.options.clone()).to_string(),
         events: trigger.events.clone(),
         filter: trigger.filter.clone(),
+        redact: trigger.redact.clone(),
         schedule: cron.map(|cron| Schedule {
             cron,
             timezone: trigger.timezone.clone(),

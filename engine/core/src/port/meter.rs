@@ -74,6 +74,9 @@ pub trait Meter: Send + Sync + 'static {
     /// An attempt at a delivery ended, and that is stored.
     fn attempt_made(&self, attempt: AttemptMade<'_>);
 
+    /// Retention measured the room that events take, in bytes.
+    fn events_stored(&self, bytes: u64);
+
     /// A stage run ended, and that is stored.
     fn stage_ended(&self, end: StageEnd);
 
@@ -94,6 +97,8 @@ impl Meter for Unmetered {
     fn event_received(&self, _place: (&str, &str), _result: EventResult) {}
 
     fn attempt_made(&self, _attempt: AttemptMade<'_>) {}
+
+    fn events_stored(&self, _bytes: u64) {}
 
     fn stage_ended(&self, _end: StageEnd) {}
 

@@ -257,7 +257,7 @@ async fn attempt(
 ) -> Option<Timestamp> {
     let event = match event {
         Some(event) => event,
-        None => match inner.store.event_fetch(delivery.event).await {
+        None => match inner.store.event_fetch_whole(delivery.event).await {
             Ok(Some(event)) => Arc::new(event),
             Ok(None) => {
                 inner.sender.record(gone(inner, delivery)).await;

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookwright_core::port::{AttemptMade, Meter};
 use hookwright_core::status::DeliveryStatus;
-use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryPolicy, Event, SecretValue};
+use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryPolicy, Event, SecretValue, hide, redact};
 use hookwright_store::{AttemptEnd, Inbox};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -84,7 +84,7 @@ impl Sender {
         };
         match answered {
             Ok(answered) => {
-                attempt.answer = Some(recorded(&answered));
+                attempt.answer = Some(recorded(&answered, event));
                 (attempt, Some(answered))
             }
             Err(error) => {
@@ -160,6 +160,7 @@ impl Sender {
             ("x-hookwright-trigger", delivery.place.trigger.to_string()),
             ("x-hookwright-attempt", (delivery.attempts + 1).to_string()),
             ("x-hookwright-replay", delivery.replay.to_string()),
+            ("x-hookwright-redacted", event.redacted.to_string()),
         ];
         for (name, value) in own {
             // The type comes from the source; what is no header value is left out.
@@ -220,9 +221,14 @@ fn signature(key: &SecretValue, (id, seconds): (&str, i64), body: &[u8]) -> Stri
     format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-fn recorded(answered: &Answered) -> AttemptAnswer {
-    let kept = &answered.body[..answered.body.len().min(KEPT)];
-    AttemptAnswer { status: answered.status.as_u16(), headers: texts(&answered.headers), body: String::from_utf8_lossy(kept).into_owned() }
+/// What is kept of an answer. What nobody is to see of an event is hidden where the handler repeats it.
+fn recorded(answered: &Answered, event: &Event) -> AttemptAnswer {
+    let values = redact(&event.redact, event.content_type(), &event.body).values;
+    // Hidden before the rest is cut away, so that no half of a value is left.
+    let body = hide(&values, &String::from_utf8_lossy(&answered.body));
+    let end = body.char_indices().map(|(at, character)| at + character.len_utf8()).take_while(|end| *end <= KEPT).last().unwrap_or(0);
+    let headers = texts(&answered.headers).into_iter().map(|(name, value)| (name, hide(&values, &value))).collect();
+    AttemptAnswer { status: answered.status.as_u16(), headers, body: body[..end].to_owned() }
 }
 
 /// Headers as texts, those that are none left out.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookwright_core::Event;
+use hookwright_core::{Digest, Event, redact};
 use hookwright_spec::EventExpression;
 use hookwright_store::NewEvent;
 use hookwright_trigger::{Binding, Definition, Definitions, NewBinding, ReceivedEvent, payload};
@@ -27,10 +27,13 @@ pub(crate) struct Hook {
 impl Hook {
     pub(crate) fn new(route: Arc<TriggerRoute>) -> Self {
         let trigger = &route.trigger;
-        let definition = Definitions::embedded().find(&trigger.source);
+        let definition = match &trigger.definition {
+            Some(text) => Definition::of_a_repository(text).map(Arc::new).map_err(|error| error.to_string()),
+            None => Definitions::embedded().find(&trigger.source).ok_or_else(|| format!("there is no event source `{}`", trigger.source)),
+        };
         let binding = match &definition {
-            None => Err(format!("there is no event source `{}`", trigger.source)),
-            Some(definition) => Binding::new(NewBinding {
+            Err(reason) => Err(reason.clone()),
+            Ok(definition) => Binding::new(NewBinding {
                 definition: definition.clone(),
                 options: &trigger.options,
                 verified: trigger.verified,
@@ -40,23 +43,31 @@ impl Hook {
         };
         let filter = trigger.filter.as_deref().map(EventExpression::compile);
         let order_by = trigger.deliver.order_by.as_deref().map(EventExpression::compile);
-        Self { binding, definition, filter, order_by, route }
+        Self { binding, definition: definition.ok(), filter, order_by, route }
     }
 
     /// An event as it is stored, with the decision whether the handler gets it.
     pub(crate) fn event(&self, received: ReceivedEvent, headers: &HeaderMap, now: hookwright_core::Timestamp) -> NewEvent {
         let trigger = &self.route.trigger;
         let (skipped, order_key) = self.judge(&received, headers);
+        let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let redacted = redact(&trigger.redact, content_type, &received.body);
+        // What never reaches the handler loses at once what nobody is to see.
+        let body = if skipped.is_some() { redacted.body } else { received.body };
+        let source_id = received.source_id.as_deref().filter(|id| !redacted.values.iter().any(|value| value == id));
+        let order_key = if trigger.redact.is_empty() { order_key } else { order_key.map(|key| Digest::of(key).hex()) };
         NewEvent {
             subscription: trigger.subscription,
             place: self.place(),
             source: trigger.source.clone(),
             kind: storable(&received.kind),
-            source_id: received.source_id.as_deref().map(storable),
+            source_id: source_id.map(storable),
             verified: trigger.verified,
             received_at: now,
             headers: self.without_secrets(headers),
-            body: received.body,
+            body,
+            redact: trigger.redact.clone(),
+            redacted: skipped.is_some() && !trigger.redact.is_empty(),
             replay_keys: received.replay_keys,
             skipped,
             order_key: order_key.as_deref().map(storable),
@@ -128,7 +139,11 @@ pub(crate) fn stored(event: &NewEvent, delivery: &hookwright_core::Delivery) -> 
 
 #[cfg(test)]
 mod tests {
-    use hookwright_trigger::Definitions;
+    use std::sync::Arc;
+
+    use hookwright_core::SecretValue;
+    use hookwright_spec::{SourceFiles, parse_beside};
+    use hookwright_trigger::{Binding, Definition, Definitions, NewBinding};
 
     use super::is_wanted;
 
@@ -137,6 +152,54 @@ mod tests {
         let mut known = hookwright_spec::EVENT_SOURCES.to_vec();
         known.sort_unstable();
         assert_eq!(Definitions::embedded().names().collect::<Vec<_>>(), known);
+    }
+
+    /// Everything that an own source may say, accepted by `webhook.yaml`'s reader, is read where it is used; with nothing optional left out.
+    #[test]
+    fn what_the_reader_of_webhook_yaml_accepts_of_an_own_source_can_be_bound() {
+        let whole = r#"
+name: mine
+title: Ours
+documentation: [https://example.org]
+deadline_seconds: 5
+verify:
+  - { secrets: whpk_, ed25519: { headers: [a], prefix: "v1a,", encoding: base64, list: spaces, message: "{id}.{body}", ids: [b], key_prefix: whpk_ } }
+  - { secrets: tok_, token: { header: X-Token, prefix: "Bearer " } }
+  - hmac: { headers: [X-Sig, Y-Sig], encoding: hex, list: single, message: "{timestamp}{body}", timestamps: [X-Time, Y-Time] }
+kind: [{ header: X-Kind, suffix: /action, as: thing }, { join: [{ field: /a }, { header: b }] }]
+id: [{ field: /id }]
+shapes: { thing: /id }
+pings: [ping]
+challenge: { field: /type, equals: hello, answer: /challenge }
+cloud_events: false
+example_headers: { X-Kind: "{event}" }
+manual: "Send to {address}"
+events: { thing: '{"id":"{id}"}', ping: "" }
+"#;
+        let small = "name: mine\ntitle: Ours\ndocumentation:\nkind: [{ field: /type }]\nevents: { a: '{}' }\n";
+        for (text, verify) in [(whole, "secret: KEY"), (small, "verify: none")] {
+            let webhook = format!(
+                "version: 1\nname: shop\nhandler: {{ command: [x] }}\nconfig: {{ KEY: {{ type: string, secret: true }} }}\ntriggers:\n  t: {{ source: mine, {verify} }}\n"
+            );
+            let mut files = SourceFiles::default();
+            files.add("mine.yaml");
+            files.set("mine", text.to_owned());
+            let spec = parse_beside(&webhook, "webhook.yaml", &files).unwrap_or_else(|problems| panic!("{problems}"));
+            let definition = Definition::of_a_repository(&spec.sources["mine"].to_string()).expect("a definition");
+            let secrets = vec![SecretValue::new("a-secret")];
+            let new = NewBinding { definition: Arc::new(definition), options: "{}", verified: verify != "verify: none", secrets };
+            assert!(Binding::new(new).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_definition_of_a_repository_that_would_call_somebody_or_verifies_nothing_is_not_bound() {
+        let calls = r#"{"name":"x","title":"X","kind":[{"field":"/t"}],"events":{"a":"{}"},"receives":false}"#;
+        assert!(Definition::of_a_repository(calls).is_err());
+        let open =
+            Definition::of_a_repository(r#"{"name":"x","title":"X","kind":[{"field":"/t"}],"events":{"a":"{}"}}"#).expect("a definition");
+        let new = NewBinding { definition: Arc::new(open), options: "{}", verified: true, secrets: vec![SecretValue::new("a")] };
+        assert!(Binding::new(new).is_err(), "unless `verify: none` is said it fails closed");
     }
 
     #[test]

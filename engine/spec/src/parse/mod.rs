@@ -5,9 +5,13 @@ mod check;
 mod environment;
 mod handler;
 pub(crate) mod pipeline;
+mod source;
 mod trigger;
 
+pub use source::{SOURCE_FOLDER, SourceFiles};
 pub use trigger::EVENT_SOURCES;
+
+use std::collections::BTreeMap;
 
 use hookwright_core::WebhookName;
 
@@ -19,19 +23,41 @@ use crate::{Handler, Spec};
 const FIELDS: &[&str] =
     &["version", "name", "title", "description", "owners", "triggers", "pipeline", "handler", "config", "api", "environments"];
 
-/// Parses and validates the text of a `webhook.yaml`; `file` is its path, for the problems.
+/// Parses and validates the text of a `webhook.yaml` with no files beside it; `file` is its path, for the problems.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file: &str) -> Result<Spec, Problems> {
+    parse_beside(text, file, &SourceFiles::default())
+}
+
+/// The same beside a folder `triggers/`.
+///
+/// # Errors
+/// Everything that is wrong with it, and with the event sources that it names.
+pub fn parse_beside(text: &str, file: &str, files: &SourceFiles) -> Result<Spec, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let tree = tree::parse(text, file)?;
     let mut reader = Reader::new(file, text);
-    let spec = read(&mut reader, &tree);
-    reader.finish(spec)
+    let (sources, mut elsewhere) = source::read_all(files, file);
+    let spec = read(&mut reader, &tree, &Sources { files, own: &sources });
+    match reader.finish(spec) {
+        Ok(spec) if elsewhere.is_empty() => Ok(spec),
+        Ok(_) => Err(Problems(elsewhere)),
+        Err(Problems(mut problems)) => {
+            problems.append(&mut elsewhere);
+            Err(Problems(problems))
+        }
+    }
 }
 
-fn read(reader: &mut Reader<'_>, tree: &tree::Tree) -> Option<Spec> {
+/// The event sources that the repository brings itself.
+struct Sources<'a> {
+    files: &'a SourceFiles,
+    own: &'a BTreeMap<String, source::OwnSource>,
+}
+
+fn read(reader: &mut Reader<'_>, tree: &tree::Tree, sources: &Sources<'_>) -> Option<Spec> {
     if !matches!(tree.value, Node::Map(_)) {
         reader.problem(
             tree,
@@ -59,7 +85,9 @@ fn read(reader: &mut Reader<'_>, tree: &tree::Tree) -> Option<Spec> {
         fields.get("owners").map(|node| reader.texts(node, "`owners`")).unwrap_or_default().into_iter().map(|(text, _)| text).collect();
     let config = handler::read_config(reader, fields.get("config"));
     let handler: Handler = handler::read(reader, fields.get("handler"));
-    let triggers = trigger::read(reader, fields.get("triggers"), &config);
+    let triggers = trigger::read(reader, fields.get("triggers"), (&config, sources));
+    let named = sources.own.iter().filter(|(name, _)| triggers.values().any(|trigger| trigger.source == **name));
+    let sources = named.map(|(name, source)| (name.clone(), source.definition.clone())).collect();
     let pipeline = pipeline::read(reader, fields.get("pipeline"));
     let api = api::read(reader, fields.get("api"));
     let environments = environment::read(
@@ -67,5 +95,5 @@ fn read(reader: &mut Reader<'_>, tree: &tree::Tree) -> Option<Spec> {
         fields.get("environments"),
         &environment::Around { scale: handler.scale, triggers: &triggers, config: &config },
     );
-    Some(Spec { version: 1, name: name?, title, description, owners, triggers, pipeline, handler, config, api, environments })
+    Some(Spec { version: 1, name: name?, title, description, owners, triggers, sources, pipeline, handler, config, api, environments })
 }

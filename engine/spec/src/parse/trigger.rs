@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookwright_core::{CatchUp, ConfigName, TriggerName};
+use hookwright_core::{CatchUp, ConfigName, FieldPath, TriggerName};
 use serde_json::{Map, Value};
 
+use super::Sources;
 use super::check::timezone;
 use super::handler::url_path;
 use super::pipeline::condition;
+use super::source::SOURCE_FOLDER;
 use crate::reader::{Fields, Reader, cut, nearest};
 use crate::tree::Tree;
 use crate::{ConfigEntry, Deliver, Retry, Timetable, Trigger, Verify};
@@ -30,17 +32,19 @@ pub const EVENT_SOURCES: &[&str] = &[
 ];
 /// Sources that need no secret. None hands one out that the daemon could register.
 const NEED_NONE: &[&str] = &["schedule"];
+/// Fields that one trigger may hide.
+const MOST_REDACTED: usize = 100;
 
 pub(super) fn read(
     reader: &mut Reader<'_>,
     node: Option<&Tree>,
-    config: &BTreeMap<ConfigName, ConfigEntry>,
+    around: (&BTreeMap<ConfigName, ConfigEntry>, &Sources<'_>),
 ) -> BTreeMap<TriggerName, Trigger> {
     let mut triggers = BTreeMap::new();
     let Some(node) = node else { return triggers };
     for (_, key, value) in reader.fields(node, "`triggers`", &[]).entries {
         if let Some(name) = reader.name::<TriggerName>(key, "the name of a trigger")
-            && let Some(trigger) = trigger(reader, value, &name, config)
+            && let Some(trigger) = trigger(reader, value, &name, around)
         {
             triggers.insert(name, trigger);
         }
@@ -48,7 +52,12 @@ pub(super) fn read(
     triggers
 }
 
-fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BTreeMap<ConfigName, ConfigEntry>) -> Option<Trigger> {
+fn trigger(
+    reader: &mut Reader<'_>,
+    node: &Tree,
+    name: &TriggerName,
+    (config, sources): (&BTreeMap<ConfigName, ConfigEntry>, &Sources<'_>),
+) -> Option<Trigger> {
     let known = &[
         "source",
         "repository",
@@ -56,6 +65,7 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
         "secret",
         "verify",
         "filter",
+        "redact",
         "cron",
         "timezone",
         "catch_up",
@@ -71,9 +81,8 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
         Some(node) => {
             let text = reader.text(node, "`source`", false);
             if let Some(text) = &text
-                && !EVENT_SOURCES.contains(&text.as_str())
+                && !is_known(reader, node, text, sources)
             {
-                reader.problem(node, format!("there is no event source `{}`", cut(text)), nearest(text, EVENT_SOURCES));
                 return None;
             }
             text
@@ -84,6 +93,7 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
         }
     };
     let schedule = source.as_deref() == Some("schedule");
+    let own = source.as_ref().and_then(|source| sources.own.get(source));
     let events: Vec<String> = fields
         .get("events")
         .map(|node| reader.texts(node, "`events`"))
@@ -92,6 +102,11 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
         .map(|(text, node)| {
             if text.is_empty() || text.contains(char::is_whitespace) {
                 reader.problem(node, "this is not the name of an event", "write for example issues.opened");
+            } else if let Some(own) = own
+                && !asks_for_some(&text, &own.events)
+            {
+                let known: Vec<&str> = own.events.iter().map(String::as_str).collect();
+                reader.problem(node, format!("the event source has no event `{}`", cut(&text)), nearest(&text, &known));
             }
             text
         })
@@ -125,7 +140,18 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
             }
         }
     });
+    let verifies = own.is_none_or(|own| own.verifies);
     if let Some(source) = &source
+        && !verifies
+        && verify == Verify::Source
+    {
+        let help = format!("say `verify: none` in the trigger, or write under `verify:` of {SOURCE_FOLDER}/{source}.yaml how it signs");
+        reader.problem(
+            fields.key("source").unwrap_or(node),
+            format!("the event source `{source}` does not say how its events are verified, so that anybody could send them"),
+            help,
+        );
+    } else if let Some(source) = &source
         && fields.get("secret").is_none()
         && verify == Verify::Source
         && !NEED_NONE.contains(&source.as_str())
@@ -173,8 +199,73 @@ fn trigger(reader: &mut Reader<'_>, node: &Tree, name: &TriggerName, config: &BT
     let repository = fields.get("repository").and_then(|node| reader.text(node, "`repository`", false));
     let filter =
         fields.get("filter").and_then(|node| condition(reader, node, "`filter`", Some(&["event", "payload", "branch", "tag", "changed"])));
+    let redact = redacted(reader, fields.get("redact"));
     let deliver = deliver(reader, fields.get("deliver"));
-    Some(Trigger { source: source?, repository, events, secret, verify, filter, cron, timezone: zone, catch_up, jitter, options, deliver })
+    Some(Trigger {
+        source: source?,
+        repository,
+        events,
+        secret,
+        verify,
+        filter,
+        redact,
+        cron,
+        timezone: zone,
+        catch_up,
+        jitter,
+        options,
+        deliver,
+    })
+}
+
+/// Whether there is such a source; a problem is said.
+fn is_known(reader: &mut Reader<'_>, node: &Tree, name: &str, sources: &Sources<'_>) -> bool {
+    match (EVENT_SOURCES.contains(&name), sources.files.has(name)) {
+        (true, true) => {
+            let help = format!("rename {SOURCE_FOLDER}/{name}.yaml, and name it so here");
+            reader.problem(node, format!("`{name}` comes with Hookwright, and {SOURCE_FOLDER}/{name}.yaml has the same name"), help);
+            false
+        }
+        (true, false) | (false, true) => true,
+        (false, false) => {
+            let known: Vec<&str> = EVENT_SOURCES.iter().copied().chain(sources.files.names()).collect();
+            let help = match nearest(name, &known) {
+                near if near.starts_with("did you") => near,
+                all => format!("{all}; or describe your own in {SOURCE_FOLDER}/{}.yaml", cut(name)),
+            };
+            reader.problem(node, format!("there is no event source `{}`", cut(name)), help);
+            false
+        }
+    }
+}
+
+/// Whether what a trigger names is one of these types, or some of them lie below it.
+fn asks_for_some(wanted: &str, known: &[String]) -> bool {
+    let stem = wanted.strip_suffix(".*").unwrap_or(wanted);
+    let is_meant = |kind: &String| kind == wanted || kind.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.'));
+    wanted == "*" || known.iter().any(is_meant)
+}
+
+/// Fields that nobody is shown.
+fn redacted(reader: &mut Reader<'_>, node: Option<&Tree>) -> Vec<FieldPath> {
+    let Some(node) = node else { return Vec::new() };
+    let texts = reader.texts(node, "`redact`");
+    if texts.len() > MOST_REDACTED {
+        reader.problem(node, format!("`redact` names more than {MOST_REDACTED} fields"), "name what is above them: payload.user");
+    }
+    let mut read = |(text, node): (String, &Tree)| {
+        let path = text.parse::<FieldPath>();
+        path.map_err(|_| {
+            let help = if text.starts_with("payload") {
+                "write payload.user.email, or payload.items.*.card for every item".to_owned()
+            } else {
+                format!("fields of the payload are meant: write payload.{}", cut(&text))
+            };
+            reader.problem(node, format!("`{}` is no field of a payload", cut(&text)), help);
+        })
+        .ok()
+    };
+    texts.into_iter().filter_map(&mut read).collect()
 }
 
 /// How a `generic` source is verified and read.

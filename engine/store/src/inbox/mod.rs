@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use hookwright_core::status::DeliveryStatus;
-use hookwright_core::{Attempt, Delivery, DeliveryId, Event, EventId, SubscriptionId, Timestamp, TriggerPlace};
+use hookwright_core::{Attempt, Delivery, DeliveryId, Event, EventId, FieldPath, SubscriptionId, Timestamp, TriggerPlace};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
@@ -48,6 +48,10 @@ pub struct NewEvent {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
+    /// Fields that nobody is shown.
+    pub redact: Vec<FieldPath>,
+    /// Whether the body has lost them already.
+    pub redacted: bool,
     /// What makes it the same as an earlier one of the subscription; each is compared with those at its own place.
     pub replay_keys: [Option<String>; 2],
     /// Why it is not for the handler; `None` queues it.
@@ -242,6 +246,7 @@ impl Writer {
                 }
             });
         }
+        redact_settled(&mut tx, batch).await?;
         tx.commit("events.written").await?;
         Ok(answers)
     }
@@ -288,11 +293,11 @@ fn reply(work: Work, answer: Result<Answer>) {
 /// Statements that insert several rows at a time, the largest first.
 type Statements = [(usize, String); 4];
 
-const EVENT_COLUMNS: usize = 14;
+const EVENT_COLUMNS: usize = 16;
 static INSERT_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
     statements(
         "INSERT INTO events (id, subscription, webhook, environment, trigger_name, source, kind, source_id, verified, received_at,
-            replay_key, fingerprint, headers, body) VALUES ",
+            replay_key, fingerprint, headers, redact, redacted, body) VALUES ",
         EVENT_COLUMNS,
         " ON CONFLICT DO NOTHING RETURNING id",
     )
@@ -308,8 +313,29 @@ static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
     )
 });
 
+/// Of these events those with fields to cut out, when nothing is to be delivered of them any more: none is open, and what was given up
+/// was delivered since.
+static SETTLED_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
+    ROWS.map(|rows| {
+        let places: Vec<String> = (1..=rows).map(|row| format!("${row}")).collect();
+        let text = format!(
+            "SELECT id, headers, redact, body FROM events WHERE id IN ({}) AND redact IS NOT NULL AND redacted = 0
+                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event = events.id AND deliveries.status IN ('queued', 'waiting'))
+                AND NOT EXISTS (SELECT 1 FROM deliveries AS given_up WHERE given_up.event = events.id AND given_up.status = 'dead'
+                    AND NOT EXISTS (SELECT 1 FROM deliveries AS later WHERE later.event = events.id
+                        AND later.subscription = given_up.subscription AND later.sequence > given_up.sequence
+                        AND later.status IN ('delivered', 'canceled')))",
+            places.join(", ")
+        );
+        (rows, text)
+    })
+});
+
+/// How many rows one statement takes.
+const ROWS: [usize; 4] = [64, 16, 4, 1];
+
 fn statements(insert: &str, columns: usize, end: &str) -> Statements {
-    [64, 16, 4, 1].map(|rows| {
+    ROWS.map(|rows| {
         let mut text = insert.to_owned();
         for row in 0..rows {
             text.push_str(if row == 0 { "(" } else { ", (" });
@@ -355,7 +381,9 @@ async fn insert_events(tx: &mut Tx, events: &[(EventId, &NewEvent)]) -> Result<H
                 event.received_at,
                 id_key,
                 signature_key,
-                json_text(&event.headers)
+                json_text(&event.headers),
+                (!event.redact.is_empty()).then(|| json_text(&event.redact)),
+                event.redacted
             ]);
             values.push(Value::Bytes(event.body.to_vec()));
         }
@@ -440,6 +468,22 @@ async fn write_end(tx: &mut Tx, end: &AttemptEnd) -> Result<bool> {
     Ok(true)
 }
 
+/// Cuts the fields that nobody is to see out of events whose deliveries have ended with this batch.
+async fn redact_settled(tx: &mut Tx, batch: &[Work]) -> Result<()> {
+    let ended = batch.iter().filter_map(|work| match work {
+        Work::End(end, _) if end.delivery.status.is_end() => Some(end.delivery.event),
+        _ => None,
+    });
+    let ended: Vec<EventId> = ended.collect::<HashSet<_>>().into_iter().collect();
+    for (statement, part) in parts(&SETTLED_EVENTS, &ended) {
+        let values = part.iter().flat_map(|id| args![id]).collect();
+        for row in tx.fetch_all(statement, values).await? {
+            crate::event::redact_in(tx, &row).await?;
+        }
+    }
+    Ok(())
+}
+
 /// The event as it will be read back; for whoever delivers it at once.
 impl NewEvent {
     /// The stored form under an id.
@@ -455,6 +499,8 @@ impl NewEvent {
             received_at: self.received_at,
             headers: self.headers,
             body: self.body,
+            redact: self.redact,
+            redacted: self.redacted,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use hookwright_core::status::{DeliveryStatus, SubscriptionStatus};
-use hookwright_core::{Clock, EventId, IdSource, Subscription, Timestamp, TriggerPlace};
+use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryId, EventId, IdSource, Subscription, Timestamp, TriggerPlace};
 use hookwright_testkit::Database;
 
-use super::{Accepted, Inbox, NewEvent};
-use crate::{DeliveryFilter, SecretKey, Store, StoreOptions};
+use super::{Accepted, AttemptEnd, Inbox, NewEvent};
+use crate::{DeliveryFilter, Forgotten, SecretKey, Store, StoreOptions};
 
 struct Still;
 
@@ -72,6 +72,8 @@ impl Bench {
             received_at: Timestamp::from_millis(1_000_000),
             headers: vec![("x".to_owned(), "y".to_owned())],
             body: Bytes::from(vec![7; body]),
+            redact: Vec::new(),
+            redacted: false,
             replay_keys: [Some(format!("id/{id}")), Some(format!("signature/{id}"))],
             skipped: None,
             order_key: None,
@@ -170,14 +172,120 @@ async fn a_large_event_that_is_refused_takes_no_small_one_with_it() {
     assert_eq!(taken, [true, false, true, true]);
 }
 
+impl Bench {
+    async fn forget_all(&self, keys_since: i64) {
+        let mut after = None;
+        let until = Forgotten::Before(Timestamp::from_millis(1 << 40));
+        while let Some(last) = self.store.event_forget(until, Timestamp::from_millis(keys_since), after).await.expect("forgotten") {
+            after = Some(last);
+        }
+    }
+
+    async fn accept(&self, event: NewEvent) -> Delivery {
+        match self.inbox.accept(event).await.expect("accepted") {
+            Accepted::New(delivery) => *delivery,
+            Accepted::Duplicate => panic!("it came once"),
+        }
+    }
+
+    async fn ends(&self, delivery: &Delivery, status: DeliveryStatus) -> Delivery {
+        let ended = Delivery { status, ended_at: Some(Timestamp::from_millis(1_000_001)), ..delivery.clone() };
+        let end = AttemptEnd { attempt: None, delivery: ended.clone(), from: delivery.status };
+        assert!(self.inbox.attempt_ended(end).await.expect("written"));
+        ended
+    }
+
+    /// The body as it is stored, and whether it is said to be redacted.
+    async fn body(&self, id: EventId) -> (String, bool) {
+        let event = self.store.event_fetch_whole(id).await.expect("a row").expect("an event");
+        (String::from_utf8(event.body.to_vec()).expect("a text"), event.redacted)
+    }
+
+    fn personal(&self, id: &str) -> NewEvent {
+        NewEvent {
+            body: Bytes::from_static(br#"{"user":{"email":"rosa@example.org"}}"#),
+            redact: vec!["payload.user.email".parse().expect("a path")],
+            ..self.event(id, 0)
+        }
+    }
+}
+
+const WHOLE: &str = r#"{"user":{"email":"rosa@example.org"}}"#;
+const CUT: &str = r#"{"user":{"email":"[redacted]"}}"#;
+
 #[tokio::test]
 async fn old_events_are_forgotten_and_what_is_still_to_be_delivered_is_not() {
     let bench = Bench::set_up().await;
-    let skipped = NewEvent { skipped: Some("a ping".to_owned()), ..bench.event("old", 10) };
-    assert!(is_new(&bench.inbox.accept(skipped).await.expect("accepted")));
-    assert!(is_new(&bench.inbox.accept(bench.event("waits", 10)).await.expect("accepted")));
-    assert_eq!(bench.store.event_forget(Timestamp::from_millis(1 << 40)).await.expect("forgotten"), 1);
+    bench.accept(NewEvent { skipped: Some("a ping".to_owned()), ..bench.event("old", 10) }).await;
+    bench.accept(bench.event("waits", 10)).await;
+    bench.forget_all(1 << 40).await;
     let filter = DeliveryFilter { webhook: Some(bench.subscription.place.webhook.clone()), ..DeliveryFilter::default() };
     let left = bench.store.delivery_list(&filter, None, 10).await.expect("a list");
     assert_eq!(left.iter().map(|delivery| delivery.status).collect::<Vec<_>>(), [DeliveryStatus::Queued]);
+    assert!(is_new(&bench.inbox.accept(bench.event("old", 10)).await.expect("accepted")), "nothing of it was kept");
+}
+
+#[tokio::test]
+async fn what_was_forgotten_for_its_size_is_known_again_when_it_comes_a_second_time() {
+    let bench = Bench::set_up().await;
+    let delivery = bench.accept(bench.event("1", 5000)).await;
+    bench.ends(&delivery, DeliveryStatus::Delivered).await;
+    bench.forget_all(0).await;
+    assert!(bench.store.event_fetch(delivery.event).await.expect("a look").is_none());
+    assert!(bench.store.event_sizes(None, 10).await.expect("sizes").is_empty(), "it takes no room");
+    assert!(!is_new(&bench.inbox.accept(bench.event("1", 5000)).await.expect("accepted")));
+    assert_eq!(bench.store.event_forget_keys(Timestamp::from_millis(1 << 40)).await.expect("removed"), 1);
+    assert!(is_new(&bench.inbox.accept(bench.event("1", 5000)).await.expect("accepted")), "after its time it is a new one");
+}
+
+#[tokio::test]
+async fn the_room_that_events_take_is_told_newest_first_with_what_handlers_answered() {
+    let bench = Bench::set_up().await;
+    let older = bench.accept(bench.event("1", 1000)).await;
+    let newer = bench.accept(bench.event("2", 2000)).await;
+    let answer = AttemptAnswer { status: 200, headers: Vec::new(), body: "x".repeat(500) };
+    let attempt =
+        Attempt { delivery: newer.id, number: 1, started_at: newer.created_at, duration_ms: 1, answer: Some(answer), error: None };
+    let delivery = Delivery { status: DeliveryStatus::Delivered, ended_at: Some(newer.created_at), ..newer.clone() };
+    bench.inbox.attempt_ended(AttemptEnd { attempt: Some(attempt), delivery, from: newer.status }).await.expect("written");
+    let headers = r#"[["x","y"]]"#.len() as u64;
+    let first = bench.store.event_sizes(None, 1).await.expect("sizes");
+    assert_eq!(first, [(newer.event, 2000 + headers + 500 + 2)]);
+    assert_eq!(bench.store.event_sizes(Some(newer.event), 10).await.expect("sizes"), [(older.event, 1000 + headers)]);
+    bench.ends(&older, DeliveryStatus::Dead).await;
+    bench.store.event_forget(Forgotten::OlderThan(newer.event), Timestamp::from_millis(0), None).await.expect("forgotten");
+    assert!(bench.store.event_fetch(older.event).await.expect("a look").is_none());
+    assert!(bench.store.event_fetch(newer.event).await.expect("a look").is_some(), "the one it is named after stays");
+}
+
+#[tokio::test]
+async fn what_nobody_is_to_see_is_shown_to_nobody_and_cut_out_once_it_was_delivered() {
+    let bench = Bench::set_up().await;
+    let delivery = bench.accept(bench.personal("1")).await;
+    assert_eq!(bench.body(delivery.event).await, (WHOLE.to_owned(), false), "the handler gets what the source signed");
+    let shown = bench.store.event_fetch(delivery.event).await.expect("a row").expect("an event");
+    assert_eq!(shown.body, CUT, "and everybody else does not, meanwhile too");
+    let waiting = bench.ends(&delivery, DeliveryStatus::Waiting).await;
+    assert_eq!(bench.body(delivery.event).await.0, WHOLE);
+    bench.ends(&waiting, DeliveryStatus::Delivered).await;
+    assert_eq!(bench.body(delivery.event).await, (CUT.to_owned(), true));
+}
+
+#[tokio::test]
+async fn an_event_that_was_given_up_stays_whole_for_a_replay_until_its_time_is_over() {
+    let bench = Bench::set_up().await;
+    let given_up = bench.accept(bench.personal("1")).await;
+    bench.ends(&given_up, DeliveryStatus::Dead).await;
+    assert_eq!(bench.body(given_up.event).await.0, WHOLE);
+    let again = Delivery { id: DeliveryId::new(&Counted(AtomicU64::new(1 << 40))), replay: true, ..given_up.clone() };
+    let again = bench.inbox.replay(again).await.expect("replayed");
+    assert_eq!(bench.store.event_redact_given_up(Timestamp::from_millis(1 << 40)).await.expect("none"), 0, "it is being delivered");
+    bench.ends(&again, DeliveryStatus::Delivered).await;
+    assert_eq!(bench.body(given_up.event).await, (CUT.to_owned(), true));
+
+    let other = bench.accept(bench.personal("2")).await;
+    bench.ends(&other, DeliveryStatus::Dead).await;
+    assert_eq!(bench.store.event_redact_given_up(Timestamp::from_millis(1_000_000)).await.expect("a look"), 0);
+    assert_eq!(bench.store.event_redact_given_up(Timestamp::from_millis(1_000_001)).await.expect("redacted"), 1);
+    assert_eq!(bench.body(other.event).await, (CUT.to_owned(), true));
 }

@@ -38,6 +38,9 @@ pub(crate) struct EventPage {
     received: Moment,
     headers: Vec<HeaderShown>,
     body: BodyShown,
+    /// Fields that nobody is shown, and whether they are gone from what is stored too.
+    redact: Vec<String>,
+    redacted: bool,
     download: String,
     deliveries: Vec<DeliveryShown>,
     /// Where a replay is asked for; only for those who may.
@@ -139,6 +142,8 @@ impl View for EventPage {
             received: Moment::sample(),
             headers: vec![header()],
             body: body(),
+            redact: vec![text()],
+            redacted: true,
             download: "/x".into(),
             deliveries: vec![delivery],
             replay: Some("/x".into()),
@@ -294,7 +299,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     let places = state.store.subscription_list(&event.place.webhook, None).await?.into_iter().map(|known| known.place);
     let places = places.filter(|place| place.trigger == event.place.trigger && may(&place.environment)).map(|place| place.environment);
     let environments = places.map(|place| place.to_string()).collect();
-    let Event { place, source, kind, source_id, verified, received_at, headers: list, body, .. } = event;
+    let Event { place, source, kind, source_id, verified, received_at, headers: list, body, redact, redacted, .. } = event;
     Ok(template::page(&EventPage {
         layout: Layout::new(&visitor, "board", format!("{} · {}", visible(&kind), place.webhook)),
         webhook: place.webhook.to_string(),
@@ -311,6 +316,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         received: Moment::new(received_at, now),
         headers: headers(&list),
         body: BodyShown::new(&body),
+        redact: redact.iter().map(|path| visible(&path.to_string())).collect(),
+        redacted,
         download: urls::event_body(id),
         deliveries,
         replay,
@@ -318,7 +325,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     }))
 }
 
-/// The body, byte for byte. It is somebody else's: no browser is to show it as a page of ours.
+/// The body, byte for byte, less what its trigger redacts. It is somebody else's: no browser is to show it as a page of ours.
 pub(super) async fn download(State(state): State<WebState>, visitor: Visitor, Path(id): Path<EventId>) -> Answer {
     let event = find(&state, &visitor.caller, id).await?;
     let response = Response::builder()

@@ -328,7 +328,7 @@ pub(super) async fn replay(State(state): State<WebState>, Path(name): Path<Webho
         if wish.what == What::Dead {
             filter.status = Some(DeliveryStatus::Dead);
         }
-        state.control.event_replay_all(actor, &filter, wish.to.as_ref()).await?
+        state.control.event_replay_all(actor, &filter, wish.to.as_ref()).await?.0
     };
     Ok(Redirect::to(&said(&back, if count == 0 { "none-replayed" } else { "all-replayed" })).into_response())
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use hookwright_core::{Action, RepoPath, WebhookName};
-use hookwright_spec::{Problem as Mistake, parse};
+use hookwright_spec::Problem as Mistake;
 use hookwright_store::RunFilter;
 use serde::Serialize;
 
@@ -141,9 +141,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
     let file = known.unwrap_or(beside);
     let path = RepoPath::new(&file).map_err(Problem::invalid)?;
     let text = state.control.spec_text(&visitor.caller.actor, &name, (&revision, &path)).await?;
-    let mut mistakes = match text.as_deref().map(|text| parse(text, &file)) {
-        Some(Err(problems)) => problems.0,
-        _ => Vec::new(),
+    let mut mistakes = match &text {
+        Some(text) => state.control.spec_problems(&visitor.caller.actor, &name, (&revision, &path, text)).await?,
+        None => Vec::new(),
     };
     if mistakes.is_empty() {
         mistakes = run.status_reason.as_deref().map(|reason| told(reason, &file)).unwrap_or_default();
@@ -166,6 +166,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
 
 #[cfg(test)]
 mod tests {
+    use hookwright_spec::parse;
+
     use super::*;
 
     #[test]

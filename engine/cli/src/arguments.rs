@@ -186,11 +186,15 @@ pub(crate) enum Command {
     /// Daemon tokens: create, list, revoke.
     #[command(subcommand)]
     Token(Token),
-    /// Print a schema: of webhook.yaml, of a preset, of the settings, or of the API.
+    /// Print a schema: of webhook.yaml, of a preset, of an event source, of an event, of the settings, or of the API.
     Schema {
         /// Of what.
         #[arg(default_value = "webhook")]
         kind: SchemaKind,
+        /// The event source, for `schema event github issues.opened`.
+        source: Option<String>,
+        /// The type of the event; all of them when left out.
+        event: Option<String>,
     },
     /// What this machine offers and what is missing.
     Doctor {
@@ -211,6 +215,10 @@ pub(crate) enum SchemaKind {
     Webhook,
     /// The JSON Schema of a preset.
     Preset,
+    /// The JSON Schema of the definition of an event source, such as `triggers/mine.yaml`.
+    EventSource,
+    /// The JSON Schema of the payload of an event: schema event github issues.opened
+    Event,
     /// The JSON Schema of `hookwright.yaml`.
     Settings,
     /// The OpenAPI document of the daemon's API.
@@ -238,6 +246,12 @@ pub(crate) struct Events {
     /// Only with this in the payload: issue.number=7
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) payload: Option<String>,
+    /// Only received at this time or later: 2026-11-24T08:00:00Z, or so long ago: 2h, 7d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only received before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: u32,
@@ -283,11 +297,14 @@ pub(crate) struct Replay {
     /// Those of this trigger.
     #[arg(long, requires = "webhook")]
     pub(crate) trigger: Option<String>,
-    /// Those received at this time or later: 2026-11-24T08:00:00Z
-    #[arg(long, requires = "webhook")]
+    /// Those of this type; `issues.*` is every type below `issues`.
+    #[arg(long = "type", value_name = "TYPE", requires = "webhook")]
+    pub(crate) kind: Option<String>,
+    /// Those received at this time or later: 2026-11-24T08:00:00Z, or so long ago: 2h, 7d
+    #[arg(long, value_name = "TIME", requires = "webhook")]
     pub(crate) since: Option<String>,
     /// Those received before this time.
-    #[arg(long, requires = "webhook")]
+    #[arg(long, value_name = "TIME", requires = "webhook")]
     pub(crate) until: Option<String>,
     /// Into another environment.
     #[arg(long)]

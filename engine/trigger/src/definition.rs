@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::Error;
@@ -28,7 +29,7 @@ const EMBEDDED: &[(&str, &str)] = &[
 ];
 
 /// An event source.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// As `source:` of a trigger names it.
@@ -89,7 +90,7 @@ fn yes() -> bool {
 }
 
 /// A question of the source whether the address is ours.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Challenge {
     /// The field that says so,

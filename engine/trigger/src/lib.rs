@@ -11,9 +11,12 @@ mod cloud_events;
 mod definition;
 mod error;
 mod example;
+#[cfg(test)]
+mod fixtures;
 mod locator;
 mod payload;
 mod registration;
+mod schema;
 mod scheme;
 mod subscriber;
 #[cfg(test)]
@@ -25,4 +28,5 @@ pub use definition::{Definition, Definitions};
 pub use error::Error;
 pub use example::Example;
 pub use payload::payload;
+pub use schema::definition_schema;
 pub use subscriber::{HttpSubscriber, Provider};

@@ -1,6 +1,7 @@
 //! Where a value of an event stands: in a header, in a field of the payload, or in several of them.
 
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 const LONGEST: usize = 512;
 
 /// A place.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Locator {
     /// A header,

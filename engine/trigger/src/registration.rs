@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hookwright_core::port::WantedSubscription;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// The calls of a source. `{repository}` and its first and last part (`{owner}`, `{name}`), `{encoded_repository}`, `{id}`, `{page}` (from 1), `{offset}`,
 /// `{url}`, `{secret}` and `{token}` stand in them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Registration {
     /// Whose credentials are used, when not those by the source's own name.
@@ -52,7 +53,7 @@ pub(crate) struct Registration {
 }
 
 /// A source's list of deliveries, the newest first, and the call that repeats one; `{id}` is the hook and `{delivery}` the delivery.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Undelivered {
     pub(crate) list: String,
@@ -71,7 +72,7 @@ pub(crate) struct Undelivered {
 }
 
 /// A method and a path.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Call {
     pub(crate) method: String,

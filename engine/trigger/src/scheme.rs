@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hookwright_core::{SecretValue, Timestamp};
 use http::HeaderMap;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -20,7 +21,7 @@ const TOLERANCE: u64 = 300;
 const MOST_SIGNATURES: usize = 16;
 
 /// A way to verify; exactly one of `hmac`, `ed25519` and `token` is there.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scheme {
     /// It is used for secrets that begin so. The choice is the configuration's: a request cannot fall back to a weaker scheme.
@@ -38,7 +39,7 @@ pub(crate) struct Scheme {
 }
 
 /// A signature over the raw body.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Signature {
     /// The header it stands in, under its names; the first that is there counts, and the other headers go by the same place in their lists.
@@ -69,7 +70,7 @@ fn body() -> String {
 }
 
 /// How a signature is written.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Encoding {
     /// Lower-case hexadecimal digits.
@@ -80,7 +81,7 @@ pub(crate) enum Encoding {
 }
 
 /// Whether there may be several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum List {
     /// One.
@@ -93,7 +94,7 @@ pub(crate) enum List {
 }
 
 /// A shared text in a header.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Token {
     pub(crate) header: String,

@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use hookwright_core::Clock as _;
+use hookwright_trigger::Definitions;
 use serde_json::{Value, json};
 
 use crate::arguments::{Events, Replay, SendEvent};
 use crate::client::Client;
+use crate::configuration::parse_duration;
 use crate::output::{self, instant, plain, text};
+use crate::system::SystemClock;
+
+/// Characters of a handler's answer that are shown; `--json` has all that is kept.
+const ANSWER_SHOWN: usize = 500;
 
 /// The triggers of what is deployed.
 pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool) -> Result<ExitCode> {
@@ -58,6 +65,21 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
     Ok(ExitCode::SUCCESS)
 }
 
+/// The JSON Schema of an event's payload, or those of all events of a source.
+pub(crate) fn schema(source: Option<&str>, kind: Option<&str>) -> Result<Value> {
+    let definitions = Definitions::embedded();
+    let names = || definitions.names().collect::<Vec<_>>().join(", ");
+    let name = source.with_context(|| format!("name an event source: {}", names()))?;
+    let definition = definitions.find(name).with_context(|| format!("there is no event source `{name}`; there is {}", names()))?;
+    let Some(kind) = kind else {
+        return Ok(definition.kinds().filter_map(|kind| Some((kind.to_owned(), definition.event_schema(kind)?))).collect());
+    };
+    definition.event_schema(kind).with_context(|| {
+        let known: Vec<&str> = definition.kinds().collect();
+        format!("there is no schema of `{kind}` of {}; there is one of {}", definition.title, known.join(", "))
+    })
+}
+
 /// Events.
 pub(crate) async fn events(client: &Client, events: Events) -> Result<ExitCode> {
     match events.action {
@@ -70,6 +92,9 @@ pub(crate) async fn events(client: &Client, events: Events) -> Result<ExitCode> 
 
 async fn list(client: &Client, wish: &Events) -> Result<ExitCode> {
     let limit = wish.limit.to_string();
+    let time = |text: &Option<String>| text.as_deref().map(|text| Ok(millis(text)?.to_string())).transpose();
+    let (since, until): (Result<Option<String>>, Result<Option<String>>) = (time(&wish.since), time(&wish.until));
+    let (since, until) = (since?, until?);
     let pairs = [
         ("webhook", wish.webhook.as_deref()),
         ("environment", wish.environment.as_deref()),
@@ -77,6 +102,8 @@ async fn list(client: &Client, wish: &Events) -> Result<ExitCode> {
         ("type", wish.kind.as_deref()),
         ("status", wish.status.as_deref()),
         ("payload", wish.payload.as_deref()),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
         ("limit", Some(limit.as_str())),
     ];
     let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -105,6 +132,9 @@ async fn list(client: &Client, wish: &Events) -> Result<ExitCode> {
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
     output::table(&["EVENT", "RECEIVED", "FOR", "TYPE", "STATUS", "ATTEMPTS", "REASON"], &rows);
+    if let (false, Some(last)) = (answer["next_cursor"].is_null(), items.last()) {
+        println!("\nThere are more: --limit shows up to 500, and --until {} goes on from here", instant(&last["created_at"]));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -155,6 +185,9 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
                 instant(&attempt["started_at"]),
                 text(&attempt["duration_ms"])
             );
+            if let Some(answer) = attempt["body"].as_str().filter(|answer| !answer.is_empty()) {
+                println!("    {}", plain(answer).chars().take(ANSWER_SHOWN).collect::<String>());
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -171,7 +204,7 @@ async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
         }
         (None, Some(webhook)) => {
             let status = if replay.dead { Some("dead") } else { replay.status.as_deref() };
-            let wish = json!({ "status": status, "environment": replay.environment, "trigger": replay.trigger, "to": replay.to,
+            let wish = json!({ "status": status, "environment": replay.environment, "trigger": replay.trigger, "type": replay.kind, "to": replay.to,
                 "since": replay.since.as_deref().map(millis).transpose()?, "until": replay.until.as_deref().map(millis).transpose()? });
             let answer = client.post(&format!("/webhooks/{webhook}/events/replay"), &wish).await?;
             println!("{} deliveries are made again", text(&answer["replayed"]));
@@ -184,8 +217,13 @@ async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A time, or how long it is ago, in milliseconds since 1970.
 fn millis(text: &str) -> Result<i64> {
-    let instant: jiff::Timestamp = text.parse().with_context(|| format!("`{text}` is no time; write 2026-11-24T08:00:00Z"))?;
+    if let Some(ago) = parse_duration(text) {
+        return Ok(SystemClock::new().now().as_millis() - i64::try_from(ago.as_millis())?);
+    }
+    let instant: jiff::Timestamp =
+        text.parse().with_context(|| format!("`{text}` is no time; write 2026-11-24T08:00:00Z, or 2h or 7d for so long ago"))?;
     Ok(instant.as_millisecond())
 }
 

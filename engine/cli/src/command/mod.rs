@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
@@ -47,10 +47,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             log_to_stderr("warn");
             run::run(load(None)?, &folder, json.json).await
         }
-        Command::Schema { kind } => {
+        Command::Schema { kind, source, event } => {
+            if source.is_some() && !matches!(kind, SchemaKind::Event) {
+                bail!("only events have a source: hookwright schema event github issues.opened");
+            }
             output::json(&match kind {
                 SchemaKind::Webhook => hookwright_spec::schema(),
                 SchemaKind::Preset => hookwright_spec::preset_schema(),
+                SchemaKind::EventSource => hookwright_trigger::definition_schema(),
+                SchemaKind::Event => event::schema(source.as_deref(), event.as_deref())?,
                 SchemaKind::Settings => crate::configuration::schema()?,
                 SchemaKind::Openapi => hookwright_web::openapi(),
             });

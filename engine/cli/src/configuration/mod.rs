@@ -293,7 +293,7 @@ fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duratio
     parse_duration(&text).ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not a duration; write `30s`, `10m`, `2h` or `90d`")))
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let span: jiff::Span = text.parse().ok()?;
     let seconds = span.total(jiff::SpanTotal::from(jiff::Unit::Second).days_are_24_hours()).ok()?;
     Duration::try_from_secs_f64(seconds).ok()

@@ -1,6 +1,7 @@
 //! Puts the daemon together: the store, the adapters, the engine, the gateway and the API, and the listeners in front of them.
 //! The only place that knows every crate.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
 use hookwright_core::port::{Isolation, Limits, PushSink, Runtime};
-use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope, SecretValue};
+use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope};
 use hookwright_gateway::{Gateway, GatewayOptions};
 use hookwright_image::Registry;
 use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
@@ -126,6 +127,7 @@ impl Engine {
             meter: metrics.clone(),
             sandbox_csp: configuration.gateway.listen.is_none(),
         });
+        let subscriber = Arc::new(subscriber(configuration, clock.clone())?);
         let control = Control::start(Deps {
             store: store.clone(),
             clock,
@@ -139,7 +141,7 @@ impl Engine {
             routes: Arc::new(gateway.clone()),
             inbox,
             deliverer: Arc::new(gateway.clone()),
-            subscriber: Arc::new(subscriber(configuration)?),
+            subscriber,
             meter: metrics.clone(),
             wakes,
             settings: Arc::new(Settings { deploys, ..settings(configuration, data) }),
@@ -259,14 +261,17 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
 }
 
 /// What registers triggers at the sources there are tokens of. Redirects could carry a token elsewhere and are not followed.
-fn subscriber(configuration: &Configuration) -> Result<HttpSubscriber> {
+fn subscriber(configuration: &Configuration, clock: Arc<dyn Clock>) -> Result<HttpSubscriber> {
     let client = reqwest::Client::builder().timeout(PROVIDER_PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
-    let known = configuration.providers.iter().filter(|(_, provider)| !provider.token.is_empty());
-    let providers = known.map(|(name, provider)| {
-        let api = Some(provider.api.clone()).filter(|api| !api.is_empty());
-        (name.clone(), Provider { token: SecretValue::new(provider.token.trim()), api })
-    });
-    Ok(HttpSubscriber::new(client.context("cannot make a client for event sources")?, providers.collect()))
+    let mut providers = BTreeMap::new();
+    for (name, provider) in &configuration.providers {
+        let credential = provider.credential().with_context(|| format!("cannot use `providers.{name}` of the settings"))?;
+        if let Some(credential) = credential {
+            let api = Some(provider.api.clone()).filter(|api| !api.is_empty());
+            providers.insert(name.clone(), Provider { credential, api });
+        }
+    }
+    Ok(HttpSubscriber::new(client.context("cannot make a client for event sources")?, providers, clock))
 }
 
 /// Bubblewrap as the settings want it, tried out once.

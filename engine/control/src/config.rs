@@ -42,3 +42,12 @@ pub(crate) fn missing(spec: &Spec, environment: &EnvironmentName, secrets: &BTre
         .map(|(name, entry)| Missing { name: name.clone(), secret: entry.secret })
         .collect()
 }
+
+/// The triggers that fire in an environment and name no secret although their events are verified, by their sources: something has to hand one out.
+pub(crate) fn left_to_sources<'a>(spec: &'a Spec, environment: &EnvironmentName) -> Vec<(&'a TriggerName, &'a str)> {
+    let Some(environment) = spec.environment(environment) else { return Vec::new() };
+    let fires = spec.triggers.iter().filter(|(name, _)| environment.triggers.contains(name));
+    let is_left =
+        |trigger: &hookwright_spec::Trigger| trigger.verify == Verify::Source && trigger.secret.is_none() && trigger.cron.is_none();
+    fires.filter(|(_, trigger)| is_left(trigger)).map(|(name, trigger)| (name, trigger.source.as_str())).collect()
+}

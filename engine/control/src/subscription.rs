@@ -4,16 +4,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hookwright_core::port::{RegisteredHook, Topic, WantedSubscription};
+use hookwright_core::port::{Notifier as _, Registered, RegisteredHook, Topic, WantedSubscription};
 use hookwright_core::status::{DeploymentStatus, SubscriptionStatus};
-use hookwright_core::{Blame, PortError, Subscription, SubscriptionId};
+use hookwright_core::{Blame, PortError, SecretValue, Subscription, SubscriptionId, Timestamp};
 use hookwright_spec::{Spec, Verify};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use crate::promotion::spec_of;
-use crate::{Deps, Result, Tasks};
+use crate::{Deps, Result, Tasks, channel};
 
 /// How often the loop looks when nothing changes.
 const TICK: Duration = Duration::from_secs(30);
@@ -30,6 +30,20 @@ struct Applied {
     digest: String,
     repository: String,
     url: String,
+}
+
+impl Applied {
+    fn of(wanted: &WantedSubscription) -> Self {
+        Self { digest: digest(wanted), repository: wanted.repository.clone(), url: wanted.url.clone() }
+    }
+}
+
+/// What is remembered of a source that was told.
+struct Told {
+    id: String,
+    applied: Applied,
+    expires_at: Option<Timestamp>,
+    secret: Option<SecretValue>,
 }
 
 /// When to look at a subscription again.
@@ -84,35 +98,63 @@ async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<
 async fn step(deps: &Deps, (subscription, look): (Subscription, &mut Look), spec: &Spec) -> Result<()> {
     let applied: Option<Applied> = subscription.applied.as_deref().and_then(|text| serde_json::from_str(text).ok());
     if subscription.status == SubscriptionStatus::Off {
-        return match applied {
-            Some(applied) if look.failures == 0 || is_due(deps, look) => take_away(deps, (subscription, look), &applied).await,
-            _ => Ok(()),
+        return if look.failures == 0 || is_due(deps, look) {
+            take_away(deps, (subscription, look), applied.as_ref()).await
+        } else {
+            Ok(())
         };
     }
     let wanted = match wanted(deps, &subscription, spec).await? {
         Ok(wanted) => wanted,
         Err(reason) => return write(deps, &subscription, (SubscriptionStatus::Manual, Some(reason), None)).await,
     };
-    let now = Applied { digest: digest(&wanted), repository: wanted.repository.clone(), url: wanted.url.clone() };
+    if deps.subscriber.opens_channels(&subscription.source) {
+        return keep_channel(deps, (&subscription, look), &wanted).await;
+    }
+    let now = Applied::of(&wanted);
     let changed = applied.as_ref() != Some(&now);
     if !(is_due(deps, look) || changed && look.failures == 0) {
         return Ok(());
     }
     match tell(deps, &wanted, (applied.as_ref(), changed)).await {
-        Ok(provider_id) => {
+        Ok(registered) => {
             (look.failures, look.next) = (0, deps.clock.monotonic() + DRIFT);
-            if provider_id.is_some() {
+            if registered.is_some() {
                 look.catch_up = Duration::ZERO;
             }
             if changed {
-                info!(subscription = %subscription.place, "`{}` of `{}` knows where to send", wanted.repository, wanted.source);
+                info!(subscription = %subscription.place, "`{}` knows where to send", wanted.source);
             }
-            let provider_id = provider_id.or_else(|| subscription.provider_id.clone());
-            write(deps, &subscription, (SubscriptionStatus::Active, None, provider_id.map(|id| (id, now)))).await
+            let secret = registered.as_ref().and_then(|registered| registered.secret.clone());
+            let id = registered.map(|registered| registered.id).or_else(|| subscription.provider_id.clone());
+            let applied = secret.as_ref().map_or(now, |secret| Applied::of(&WantedSubscription { secret: Some(secret.clone()), ..wanted }));
+            let told = id.map(|id| Told { id, applied, expires_at: None, secret });
+            write(deps, &subscription, (SubscriptionStatus::Active, None, told)).await
         }
         Err(error) => {
             postpone(deps, look, &error);
             write(deps, &subscription, (SubscriptionStatus::Failing, Some(error.message), None)).await
+        }
+    }
+}
+
+/// The same for a source that sends through channels.
+async fn keep_channel(deps: &Deps, (subscription, look): (&Subscription, &mut Look), wanted: &WantedSubscription) -> Result<()> {
+    let applied = Applied::of(wanted);
+    let channels = deps.store.channel_list(subscription.id).await?;
+    let is_open = channel::current(&channels, &applied.digest, deps.clock.now()).is_some();
+    if !(is_due(deps, look) || !is_open && look.failures == 0) {
+        return Ok(());
+    }
+    match channel::keep(deps, subscription, (wanted, &applied.digest)).await? {
+        Ok(open) => {
+            (look.failures, look.next) = (0, deps.clock.monotonic() + DRIFT);
+            let told = Told { id: open.id, applied, expires_at: open.expires_at, secret: None };
+            write(deps, subscription, (SubscriptionStatus::Active, None, Some(told))).await
+        }
+        Err(error) => {
+            postpone(deps, look, &error);
+            write(deps, subscription, (SubscriptionStatus::Failing, Some(error.message), None)).await
         }
     }
 }
@@ -133,12 +175,12 @@ async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look)) -> Resul
     Ok(())
 }
 
-/// Tells the source what is wanted, if it does not have it; returns what it calls it when it was told.
+/// Tells the source what is wanted, if it does not have it; returns what it says when it was told.
 async fn tell(
     deps: &Deps,
     wanted: &WantedSubscription,
     (applied, changed): (Option<&Applied>, bool),
-) -> std::result::Result<Option<String>, PortError> {
+) -> std::result::Result<Option<Registered>, PortError> {
     if !changed && deps.subscriber.is_intact(wanted).await? {
         return Ok(None);
     }
@@ -148,14 +190,24 @@ async fn tell(
     deps.subscriber.ensure(wanted).await.map(Some)
 }
 
-async fn take_away(deps: &Deps, (subscription, look): (Subscription, &mut Look), applied: &Applied) -> Result<()> {
-    if let Err(error) = deps.subscriber.remove(&subscription.source, &applied.repository, &applied.url).await {
+async fn take_away(deps: &Deps, (subscription, look): (Subscription, &mut Look), applied: Option<&Applied>) -> Result<()> {
+    let taken = match applied {
+        _ if deps.subscriber.opens_channels(&subscription.source) => channel::close_all(deps, &subscription).await?,
+        Some(applied) => deps.subscriber.remove(&subscription.source, &applied.repository, &applied.url).await,
+        None => return Ok(()),
+    };
+    if let Err(error) = taken {
         postpone(deps, look, &error);
         warn!(subscription = %subscription.place, "a source could not be told to stop sending: {}", error.message);
         return Ok(());
     }
+    look.failures = 0;
+    let after = Subscription { applied: None, provider_id: None, status_reason: None, expires_at: None, ..subscription.clone() };
+    if after == subscription {
+        return Ok(());
+    }
     let mut tx = deps.store.begin().await?;
-    tx.subscription_update(&Subscription { applied: None, provider_id: None, status_reason: None, ..subscription }).await?;
+    tx.subscription_update(&after).await?;
     tx.commit("subscription.removed").await?;
     Ok(())
 }
@@ -179,21 +231,37 @@ async fn wanted(deps: &Deps, subscription: &Subscription, spec: &Spec) -> Result
     if trigger.verify == Verify::None {
         return Ok(Err("it is not registered, because its events are not verified".to_owned()));
     }
+    let source = &subscription.source;
+    let whose = hookwright_spec::whose(source);
     let Some(repository) = trigger.repository.clone() else {
-        return Ok(Err("it cannot be registered: name the repository, `repository: owner/name`".to_owned()));
-    };
-    let Some(name) = &trigger.secret else { return Ok(Err("it cannot be registered without a secret".to_owned())) };
-    let secrets = deps.store.secret_signing_values((&place.webhook, &place.environment), name, deps.clock.now()).await?;
-    let Some(secret) = secrets.into_iter().next() else {
-        return Ok(Err(format!("it cannot be registered: `{name}` is not set")));
+        let example = if whose == "repository" { "owner/name" } else { "its id" };
+        return Ok(Err(format!("it cannot be registered: name the {whose}, `{whose}: {example}`")));
     };
     let url = format!("{}/hooks/{}", deps.settings.public_url, subscription.address);
-    Ok(Ok(WantedSubscription { source: subscription.source.clone(), repository, url, events: trigger.events.clone(), secret }))
+    let wanted = WantedSubscription { source: source.clone(), repository, url, events: trigger.events.clone(), secret: None };
+    if deps.subscriber.opens_channels(source) {
+        // Messages of channels are of few types and cannot be chosen from.
+        return Ok(Ok(WantedSubscription { events: Vec::new(), ..wanted }));
+    }
+    let mut secrets = match &trigger.secret {
+        Some(name) => deps.store.secret_signing_values((&place.webhook, &place.environment), name, deps.clock.now()).await?,
+        None => Vec::new(),
+    };
+    if deps.subscriber.hands_out_secrets(source) {
+        let handed_out = deps.store.subscription_secret(subscription.id).await?;
+        return Ok(Ok(WantedSubscription { secret: handed_out.or(secrets.into_iter().next()), ..wanted }));
+    }
+    match (&trigger.secret, secrets.is_empty()) {
+        (None, _) => Ok(Err("it cannot be registered without a secret".to_owned())),
+        (Some(name), true) => Ok(Err(format!("it cannot be registered: `{name}` is not set"))),
+        (Some(_), false) => Ok(Ok(WantedSubscription { secret: Some(secrets.swap_remove(0)), ..wanted })),
+    }
 }
 
 fn digest(wanted: &WantedSubscription) -> String {
     let mut digest = Sha256::new();
-    for part in [&wanted.repository, &wanted.url, &wanted.events.join(" "), wanted.secret.expose()] {
+    let secret = wanted.secret.as_ref().map_or("", |secret| secret.expose());
+    for part in [&wanted.repository, &wanted.url, &wanted.events.join(" "), secret] {
         digest.update(part);
         digest.update([0]);
     }
@@ -204,21 +272,31 @@ fn digest(wanted: &WantedSubscription) -> String {
 async fn write(
     deps: &Deps,
     subscription: &Subscription,
-    (status, reason, applied): (SubscriptionStatus, Option<String>, Option<(String, Applied)>),
+    (status, reason, told): (SubscriptionStatus, Option<String>, Option<Told>),
 ) -> Result<()> {
     let mut after = Subscription { status_reason: reason, ..subscription.clone() };
     if status != subscription.status {
         after.status = subscription.status.to(status)?;
     }
-    if let Some((provider_id, applied)) = applied {
-        after.provider_id = Some(provider_id);
+    let mut handed_out = None;
+    if let Some(Told { id, applied, expires_at, secret }) = told {
+        after.provider_id = Some(id);
         after.applied = serde_json::to_string(&applied).ok();
+        after.expires_at = expires_at;
+        handed_out = secret;
     }
-    if after == *subscription {
+    if after == *subscription && handed_out.is_none() {
         return Ok(());
     }
     let mut tx = deps.store.begin().await?;
     tx.subscription_update(&after).await?;
+    if let Some(secret) = &handed_out {
+        deps.store.subscription_secret_set(&mut tx, subscription.id, secret).await?;
+    }
     tx.commit("subscription.written").await?;
+    if handed_out.is_some() {
+        // Routes verify with it from now on.
+        deps.wakes.wake(Topic::Reconcile);
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod access;
 mod blame;
+mod channel;
 mod deployment;
 mod digest;
 mod event;
@@ -23,6 +24,7 @@ mod verdict;
 
 pub use access::{Action, Actor, Grant, Role, Scope};
 pub use blame::{Blame, PortError};
+pub use channel::Channel;
 pub use deployment::{Deployment, Health, InstanceState, InstanceStatus, Resources};
 pub use digest::{CommitSha, Digest, InvalidDigest, Sha256};
 pub use event::{

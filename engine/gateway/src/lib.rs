@@ -144,6 +144,10 @@ impl Gateway {
     }
 }
 
+/// What is to be done besides when a trigger leaves its secret to its source, and a person registers it.
+const UNNAMED: &str = "The trigger names no secret: declare one under `config:`, name it in the trigger as `secret:`, and set it with \
+    `hookwright secret set`. Or give the daemon credentials of the source (`providers:` in its settings): then nothing of this is to be done.\n";
+
 #[async_trait]
 impl Deliverer for Gateway {
     fn wake(&self, subscription: SubscriptionId) {
@@ -154,7 +158,10 @@ impl Deliverer for Gateway {
         let route = self.table.trigger(subscription)?;
         let hook = self.table.hook(route.trigger.address.as_ref()?.as_str())?;
         let steps = hook.definition.as_ref()?.manual.as_ref()?;
-        Some(steps.replace("{address}", address).replace("{secret}", "the trigger's secret, as it is set here"))
+        let steps = steps.replace("{address}", address).replace("{secret}", "the trigger's secret, as it is set here");
+        let is_told = !route.trigger.verified || !route.trigger.secrets.is_empty();
+        // A secret that the source would hand out to the daemon has no place yet.
+        Some(if is_told { steps } else { format!("{steps}{UNNAMED}") })
     }
 
     fn kinds(&self, subscription: SubscriptionId) -> Vec<String> {
@@ -189,7 +196,9 @@ impl Deliverer for Gateway {
         let hook = self.table.hook(address.as_str()).ok_or_else(undeployed)?;
         let binding = hook.binding.as_ref().map_err(|reason| PortError::failed(reason.clone()))?;
         let id = self.options.ids.uuid().to_string();
-        let example = binding.example(kind, sets, (now, &id)).map_err(|error| PortError::failed(error.to_string()))?;
+        let unread = |error| PortError::errored("the trigger's channels cannot be read").because(error);
+        let channels = self.options.store.channel_list(subscription).await.map_err(unread)?;
+        let example = binding.example(kind, sets, (now, &id), channels.last()).map_err(|error| PortError::failed(error.to_string()))?;
         Ok(SampleEvent { path: format!("/hooks/{address}"), headers: example.headers, body: example.body })
     }
 }

@@ -155,7 +155,11 @@ fn mistakes_are_pointed_out_as_a_person_would() {
         ("version: 1\nname: hello\npipeline: { stages: { a: { run: a, when: \"event ==\" } } }\n", 3, "not a CEL expression"),
         ("version: 1\nname: hello\npipeline: { stages: { a: { run: a, when: brunch == \"x\" } } }\n", 3, "did you mean `branch`?"),
         ("version: 1\nname: hello\ntriggers: { a: { source: github } }\n", 3, "verify: none"),
-        ("version: 1\nname: hello\ntriggers: { a: { source: google-calendar } }\n", 3, "verify: none"),
+        (
+            "version: 1\nname: hello\ntriggers: { a: { source: github, verify: none, calendar: primary } }\n",
+            3,
+            "belongs to `source: google-calendar`",
+        ),
         ("version: 1\nname: hello\ntriggers: { a: { source: githup, verify: none } }\n", 3, "did you mean `github`?"),
         ("version: 1\nname: hello\ntriggers: { a: { source: schedule, cron: \"0 25 * * *\" } }\n", 3, "not valid"),
         ("version: 1\nname: hello\ntriggers: { a: { source: schedule, cron: \"0 0 30 2 *\" } }\n", 3, "never fires"),

@@ -5,6 +5,7 @@ mod artifact;
 mod audit;
 mod board;
 mod cache;
+mod channel;
 mod delivery;
 mod deployment;
 mod error;

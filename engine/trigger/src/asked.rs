@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwright_core::PortError;
+use hookwright_core::{PortError, SecretValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::Definition;
-use crate::registration::Registration;
+use crate::channel::Channels;
+use crate::credential::Keyring;
+use crate::registration::{Registration, Way};
 use crate::subscriber::Provider;
 
 /// Pages of a list; sources allow a few hundred hooks at most.
@@ -18,12 +20,16 @@ const MOST_PAGES: usize = 10;
 /// The largest answer, in bytes.
 const LARGEST: usize = 8 << 20;
 
+/// Characters of a source's own words that are passed on.
+const SAID: usize = 300;
+
 /// The longest that a source is left alone because it says so.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// See the module.
 pub(crate) struct Asked<'a> {
     pub(crate) client: &'a Client,
+    pub(crate) keyring: &'a Keyring,
     pub(crate) definition: Arc<Definition>,
     /// The name of the credentials, which says which of the source's APIs it is.
     pub(crate) provider_name: String,
@@ -39,9 +45,12 @@ pub(crate) struct Said<'a> {
     /// `{delivery}`.
     pub(crate) delivery: &'a str,
     pub(crate) body: Option<&'a Value>,
+    /// A secret in the body, which the source may repeat when it refuses it.
+    pub(crate) secret: Option<&'a SecretValue>,
 }
 
 /// An answer.
+#[derive(Debug)]
 pub(crate) struct Reply {
     /// `Null` when it is empty.
     pub(crate) value: Value,
@@ -49,10 +58,54 @@ pub(crate) struct Reply {
     pub(crate) next: Option<String>,
 }
 
+/// An answer that says no, or none.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) error: PortError,
+    pub(crate) status: Option<StatusCode>,
+    /// There is one of that id already.
+    pub(crate) taken: bool,
+}
+
+impl From<PortError> for Refused {
+    fn from(error: PortError) -> Self {
+        Self { error, status: None, taken: false }
+    }
+}
+
+impl From<Refused> for PortError {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
 impl Asked<'_> {
     pub(crate) fn registration(&self) -> Result<&Registration, PortError> {
         let found = self.definition.registrations().find(|(provider, _)| *provider == self.provider_name);
         found.map(|(_, registration)| registration).ok_or_else(|| PortError::failed("this source cannot be asked"))
+    }
+
+    pub(crate) fn channels(&self) -> Result<&Channels, PortError> {
+        let found = self.definition.channels().filter(|(provider, _)| *provider == self.provider_name);
+        found.map(|(_, channels)| channels).ok_or_else(|| PortError::failed("this source opens no channels"))
+    }
+
+    /// Refuses a name that could lead a call elsewhere.
+    pub(crate) fn check_name(&self) -> Result<(), PortError> {
+        let is_name = |part: &str| {
+            !part.is_empty()
+                && part != "."
+                && part != ".."
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        let whose = self.way()?.whose;
+        let is_good = match whose {
+            "repository" => self.repository.contains('/') && self.repository.split('/').all(is_name),
+            // It is percent-encoded wherever it stands in a path; dots stay what they are there.
+            _ => self.repository != "." && self.repository != ".." && !self.repository.contains(char::is_control),
+        };
+        let example = if whose == "repository" { "; write `repository: owner/name`" } else { "" };
+        if is_good { Ok(()) } else { Err(PortError::failed(format!("the trigger's `{whose}` is none{example}"))) }
     }
 
     /// What the source has with this address.
@@ -84,8 +137,51 @@ impl Asked<'_> {
         }
     }
 
-    pub(crate) async fn call(&self, method: Method, path: &str, said: Said<'_>) -> Result<Reply, PortError> {
-        let registration = self.registration()?;
+    /// How the source is reached, whichever way it is told.
+    fn way(&self) -> Result<Way<'_>, PortError> {
+        let found = self.definition.ways().find(|(provider, _)| *provider == self.provider_name);
+        found.map(|(_, way)| way).ok_or_else(|| PortError::failed("this source cannot be asked"))
+    }
+
+    pub(crate) async fn call(&self, method: Method, path: &str, said: Said<'_>) -> Result<Reply, Refused> {
+        let way = self.way()?;
+        let token = self.token(None).await?;
+        let answer = self.send((&method, path), (way, &token), said).await?;
+        let (answer, token) = if answer.status() == StatusCode::UNAUTHORIZED && self.provider.credential.renews() {
+            let token = self.token(Some(&token)).await?;
+            (self.send((&method, path), (way, &token), said).await?, token)
+        } else {
+            (answer, token)
+        };
+        let is_removal = method == Method::DELETE;
+        let status = answer.status();
+        let title = &self.definition.title;
+        if !(status.is_success() || is_removal && status == StatusCode::NOT_FOUND) {
+            let wait = retry_after(&answer);
+            let body = read(title, answer).await.ok().and_then(|read| serde_json::from_slice(&read).ok()).unwrap_or_default();
+            let secrets = [Some(&token), said.secret].into_iter().flatten();
+            return Err(self.refusal((status, wait), way, (&body, secrets.cloned().collect())));
+        }
+        let next = next_query(&answer);
+        let read = read(title, answer).await?;
+        if read.is_empty() || is_removal {
+            return Ok(Reply { value: Value::Null, next });
+        }
+        let unread = |_| PortError::errored(format!("{title} answers with something that is no JSON"));
+        Ok(Reply { value: serde_json::from_slice(&read).map_err(unread)?, next })
+    }
+
+    async fn token(&self, refused: Option<&SecretValue>) -> Result<SecretValue, PortError> {
+        let names = (self.provider_name.as_str(), self.definition.title.as_str());
+        self.keyring.token(self.client, names, (&self.provider.credential, self.definition.scope()), refused).await
+    }
+
+    async fn send(
+        &self,
+        (method, path): (&Method, &str),
+        (way, token): (Way<'_>, &SecretValue),
+        said: Said<'_>,
+    ) -> Result<Response, PortError> {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let path = path
             .replace("{repository}", self.repository)
@@ -96,63 +192,46 @@ impl Asked<'_> {
             .replace("{delivery}", &encoded(said.delivery));
         let unset =
             || PortError::failed(format!("set the address of the server: `api` of `providers.{}` in the settings", self.provider_name));
-        let api = self.provider.api.as_deref().or(registration.api.as_deref()).ok_or_else(unset)?.trim_end_matches('/');
-        let is_removal = method == Method::DELETE;
-        let mut request = self.client.request(method, format!("{api}{path}"));
-        for (name, value) in &registration.headers {
-            request = request.header(name, value.replace("{token}", self.provider.token.expose()));
+        let api = self.provider.api.as_deref().or(way.api).ok_or_else(unset)?.trim_end_matches('/');
+        let mut request = self.client.request(method.clone(), format!("{api}{path}"));
+        for (name, value) in way.headers {
+            request = request.header(name, value.replace("{token}", token.expose()));
         }
         if let Some(body) = said.body {
             request = request.json(body);
         }
-        let answer = request.send().await.map_err(|error| self.silent(error))?;
-        let status = answer.status();
-        if !(status.is_success() || is_removal && status == StatusCode::NOT_FOUND) {
-            return Err(self.refusal(&answer, &registration.rights));
-        }
-        let next = next_query(&answer);
-        let read = self.read(answer).await?;
-        if read.is_empty() || is_removal {
-            return Ok(Reply { value: Value::Null, next });
-        }
-        let unread = |_| PortError::errored(format!("{} answers with something that is no JSON", self.definition.title));
-        Ok(Reply { value: serde_json::from_slice(&read).map_err(unread)?, next })
+        request.send().await.map_err(|error| silent(&self.definition.title, error))
     }
 
-    async fn read(&self, mut answer: Response) -> Result<Vec<u8>, PortError> {
-        let mut read = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(|error| self.silent(error))? {
-            if read.len() + part.len() > LARGEST {
-                return Err(PortError::errored(format!("{} answers with more than {LARGEST} bytes", self.definition.title)));
-            }
-            read.extend_from_slice(&part);
-        }
-        Ok(read)
-    }
-
-    fn silent(&self, error: reqwest::Error) -> PortError {
-        let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
-        PortError::errored(format!("{} {what}; it is asked again", self.definition.title)).because(error.without_url())
-    }
-    fn refusal(&self, answer: &Response, rights: &str) -> PortError {
-        let (title, repository, status) = (&self.definition.title, self.repository, answer.status());
-        let wait = retry_after(answer);
-        match status.as_u16() {
-            401 => PortError::failed(format!("{title} does not take the token; renew it in the settings. It needs {rights}")),
-            // GitHub says so when it was asked too often.
-            403 if wait.is_some() => self.enough(wait),
-            403 => {
-                PortError::failed(format!("the token may not manage the hooks of `{repository}`, or asked too often. It needs {rights}"))
-            }
-            404 => PortError::failed(format!(
-                "{title} knows no repository `{repository}`, or does not show it to the token. It needs {rights}"
-            )),
-            409 | 422 => PortError::failed(format!(
-                "{title} refuses the hook with {status}: `{repository}` may have too many, or the address is one it does not call"
-            )),
+    fn refusal(
+        &self,
+        (status, wait): (StatusCode, Option<Duration>),
+        way: Way<'_>,
+        (body, secrets): (&Value, Vec<SecretValue>),
+    ) -> Refused {
+        let (title, repository, whose, rights) = (&self.definition.title, self.repository, way.whose, way.rights);
+        let of = if repository.is_empty() { String::new() } else { format!(" of `{repository}`") };
+        let text = |places: &[String]| places.iter().find_map(|place| body.pointer(place)?.as_str()).map(str::to_owned);
+        let reason = text(&way.refusals.reason).unwrap_or_default();
+        let is_one_of = |words: &[String]| words.contains(&reason);
+        let says = text(&way.refusals.says).map(|said| quoted(&said, &secrets)).unwrap_or_default();
+        let error = match status.as_u16() {
+            // GitHub and Google say so when they were asked too often.
+            403 if wait.is_some() || is_one_of(&way.refusals.busy) => self.enough(wait),
             429 => self.enough(wait),
+            401 => PortError::failed(format!("{title} does not take the token; renew it in the settings. It needs {rights}")),
+            403 => PortError::failed(format!("the token may not manage the hooks{of}, or asked too often. It needs {rights}{says}")),
+            404 if repository.is_empty() => PortError::errored(format!("{title} does not know any more what it listed; it is asked again")),
+            404 => {
+                PortError::failed(format!("{title} knows no {whose} `{repository}`, or does not show it to the token. It needs {rights}"))
+            }
+            409 | 422 => PortError::failed(format!(
+                "{title} refuses the hook with {status}: there may be too many{of}, or the address is one it does not call{says}"
+            )),
+            400 => PortError::failed(format!("{title} refuses the hook with {status}: the address, or what the trigger asks for{says}")),
             _ => PortError::errored(format!("{title} answered {status}; it is asked again")).after(wait),
-        }
+        };
+        Refused { error, status: Some(status), taken: is_one_of(&way.refusals.taken) }
     }
 
     fn enough(&self, wait: Option<Duration>) -> PortError {
@@ -160,8 +239,35 @@ impl Asked<'_> {
     }
 }
 
+/// Reads an answer, within bounds.
+pub(crate) async fn read(title: &str, mut answer: Response) -> Result<Vec<u8>, PortError> {
+    let mut read = Vec::new();
+    while let Some(part) = answer.chunk().await.map_err(|error| silent(title, error))? {
+        if read.len() + part.len() > LARGEST {
+            return Err(PortError::errored(format!("{title} answers with more than {LARGEST} bytes")));
+        }
+        read.extend_from_slice(&part);
+    }
+    Ok(read)
+}
+
+/// What no answer means.
+pub(crate) fn silent(title: &str, error: reqwest::Error) -> PortError {
+    let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
+    PortError::errored(format!("{title} {what}; it is asked again")).because(error.without_url())
+}
+
+/// A sentence of the source for people: a stranger's text, short, on one line, without what it must not repeat.
+fn quoted(said: &str, secrets: &[SecretValue]) -> String {
+    let hidden = secrets.iter().map(SecretValue::expose).filter(|secret| !secret.is_empty());
+    let said = hidden.fold(said.to_owned(), |said, secret| said.replace(secret, "[secret]"));
+    let said: String =
+        said.chars().map(|character| if character.is_control() || character == '`' { ' ' } else { character }).take(SAID).collect();
+    format!(". It says: {}", said.trim())
+}
+
 /// How long the source wants to be left alone: `Retry-After` in seconds.
-fn retry_after(answer: &Response) -> Option<Duration> {
+pub(crate) fn retry_after(answer: &Response) -> Option<Duration> {
     let text = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs).map(|wait| wait.min(LONGEST_WAIT))
 }

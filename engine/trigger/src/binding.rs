@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hookwright_core::{SecretValue, Timestamp};
+use hookwright_core::{Channel, SecretValue, Timestamp};
 use http::{HeaderMap, Method, Uri, header};
 use serde::Deserialize;
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub struct Incoming<'a> {
     pub body: &'a Bytes,
     /// When it arrived.
     pub now: Timestamp,
+    /// The channel that [`Binding::channel_id`] names, if it is one of this trigger's.
+    pub channel: Option<&'a Channel>,
 }
 
 /// What a request is.
@@ -151,7 +153,9 @@ pub(crate) fn id_key(id: &str) -> String {
 /// See the [crate's documentation](crate).
 pub struct Binding {
     pub(crate) definition: Arc<Definition>,
-    /// `None` for `verify: none`.
+    /// Whether anything is verified at all.
+    verified: bool,
+    /// `None` for `verify: none`, and when messages of channels alone are taken.
     pub(crate) verifier: Option<Verifier>,
     kind: Vec<Locator>,
     id: Vec<Locator>,
@@ -167,12 +171,15 @@ impl Binding {
         let options: Options = serde_json::from_str(options).map_err(|error| Error::Options(error.to_string()))?;
         let places = |own: &Option<Locator>, known: &[Locator]| own.clone().map_or_else(|| known.to_vec(), |own| vec![own]);
         let (kind, id) = (places(&options.event, &definition.kind), places(&options.id, &definition.id));
-        let verifier = match (verified && definition.receives, definition.by_options) {
+        let verified = verified && definition.receives;
+        let verifier = match (verified, definition.by_options) {
             (false, _) => None,
+            // Channels bring tokens of their own.
+            (true, _) if definition.channels.is_some() && secrets.is_empty() => None,
             (true, true) => Some(Verifier::new(&definition.name, &[options.scheme()?], &secrets)?),
             (true, false) => Some(Verifier::new(&definition.name, &definition.verify, &secrets)?),
         };
-        Ok(Self { definition, verifier, kind, id })
+        Ok(Self { definition, verified, verifier, kind, id })
     }
 
     /// Verifies a request and reads what it holds.
@@ -192,14 +199,7 @@ impl Binding {
         if incoming.headers.get_all(header::CONTENT_ENCODING).iter().any(|value| value != "identity") {
             return Err(Refusal::new(415, "compressed events are not taken; send the body as it is"));
         }
-        let verified = match &self.verifier {
-            None => None,
-            Some(verifier) => {
-                let refused = |why| Refusal::new(401, format!("the event is not verified: {why}"));
-                Some(verifier.verify(incoming.headers, incoming.body, incoming.now).map_err(refused)?)
-            }
-        };
-        let fingerprint = verified.and_then(|verified| verified.fingerprint);
+        let fingerprint = self.verify(incoming).map_err(|why| Refusal::new(401, format!("the event is not verified: {why}")))?;
         if self.definition.cloud_events {
             return cloud_events::read(incoming).map(Received::Events);
         }
@@ -222,6 +222,23 @@ impl Binding {
         let signature_key = fingerprint.map(|fingerprint| format!("signature/{fingerprint}"));
         let event = ReceivedEvent { kind, source_id, replay_keys: [id_key, signature_key], ping, body: incoming.body.clone() };
         Ok(Received::Events(vec![event]))
+    }
+
+    /// The channel that a message says it comes through; whoever receives looks whether it is one of this trigger's.
+    pub fn channel_id<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        self.definition.channels.as_ref().filter(|_| self.verified)?.sent.channel_id(headers)
+    }
+
+    /// The signature's fingerprint, where there is one.
+    fn verify(&self, incoming: &Incoming<'_>) -> Result<Option<String>, String> {
+        if let (Some(channels), Some(channel)) = (self.definition.channels.as_ref().filter(|_| self.verified), incoming.channel) {
+            return channels.sent.verify(incoming.headers, channel).map(|()| None);
+        }
+        match &self.verifier {
+            Some(verifier) => Ok(verifier.verify(incoming.headers, incoming.body, incoming.now)?.fingerprint),
+            None if self.verified => Err("it comes through a channel that is not open".to_owned()),
+            None => Ok(None),
+        }
     }
 
     fn challenge(&self, payload: &Value) -> Option<Answer> {

@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::Error;
+use crate::channel::Channels;
 use crate::locator::Locator;
-use crate::registration::Registration;
+use crate::registration::{Registration, Way};
 use crate::scheme::Scheme;
 
 /// The definitions that come with the binary.
@@ -78,6 +79,9 @@ pub struct Definition {
     /// The same for servers of this source with another API, each with credentials of its own.
     #[serde(default)]
     pub(crate) other_servers: Vec<Registration>,
+    /// How it is asked to send, when it sends through channels.
+    #[serde(default)]
+    pub(crate) channels: Option<Channels>,
     /// What a person does to register an address; `{address}` and `{secret}` stand in it.
     #[serde(default)]
     pub manual: Option<String>,
@@ -120,7 +124,7 @@ impl Definition {
     pub fn of_a_repository(json: &str) -> Result<Self, Error> {
         let unread = |message: String| Error::Definition { name: "of the repository".to_owned(), message };
         let definition: Self = serde_json::from_str(json).map_err(|error| unread(error.to_string()))?;
-        if definition.registrations().next().is_some() || !definition.receives || definition.by_options {
+        if definition.ways().next().is_some() || !definition.receives || definition.by_options {
             return Err(unread("it says what only definitions that come with Hookwright say".to_owned()));
         }
         definition.checked(false)
@@ -156,9 +160,25 @@ impl Definition {
         all.map(|registration| (registration.provider.as_deref().unwrap_or(&self.name), registration))
     }
 
+    /// Its channels, with the name that their credentials go by.
+    pub(crate) fn channels(&self) -> Option<(&str, &Channels)> {
+        self.channels.as_ref().map(|channels| (channels.provider.as_deref().unwrap_or(&self.name), channels))
+    }
+
+    /// Every way to tell it where to send, by the name that its credentials go by.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = (&str, Way<'_>)> {
+        let registrations = self.registrations().map(|(provider, registration)| (provider, registration.way()));
+        registrations.chain(self.channels().map(|(provider, channels)| (provider, channels.way())))
+    }
+
+    /// What credentials are asked for when they are exchanged for a token.
+    pub(crate) fn scope(&self) -> &str {
+        self.channels.as_ref().map_or("", |channels| &channels.scope)
+    }
+
     /// The credentials that the daemon can register it with, by their names in the settings, and the rights that they need.
     pub fn rights(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.registrations().map(|(provider, registration)| (provider, registration.rights.as_str()))
+        self.ways().map(|(provider, way)| (provider, way.rights))
     }
 
     /// How events are verified, for people; `None` when they are not.

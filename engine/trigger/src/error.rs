@@ -27,6 +27,9 @@ pub enum Error {
         /// Why; never the secret itself.
         message: String,
     },
+    /// A key file that cannot be used.
+    #[error("the key file cannot be used: {0}")]
+    KeyFile(String),
     /// What a trigger says to its source cannot be used.
     #[error("the trigger cannot be used: {0}")]
     Options(String),

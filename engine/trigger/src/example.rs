@@ -1,6 +1,6 @@
 //! Events to try a webhook with: the example of a definition, with fields put in, signed as the source does it.
 
-use hookwright_core::Timestamp;
+use hookwright_core::{Channel, Timestamp};
 use serde_json::Value;
 
 use crate::{Binding, Error};
@@ -18,11 +18,17 @@ pub struct Example {
 
 impl Binding {
     /// The example of a type, or the first one; each `(path, value)` of `sets` is put in: `issue.title` is the field `title` of `issue`, and a value
-    /// that is no JSON is taken as text. `id` is what the source would call it.
+    /// that is no JSON is taken as text. `id` is what the source would call it. It comes through the channel, if one is given.
     ///
     /// # Errors
     /// When there is no such example, a path leads through something that has no fields, or the source alone can sign.
-    pub fn example(&self, kind: Option<&str>, sets: &[(String, String)], (now, id): (Timestamp, &str)) -> Result<Example, Error> {
+    pub fn example(
+        &self,
+        kind: Option<&str>,
+        sets: &[(String, String)],
+        (now, id): (Timestamp, &str),
+        channel: Option<&Channel>,
+    ) -> Result<Example, Error> {
         let known = &self.definition.events;
         let found = match kind {
             Some(kind) => known.get_key_value(kind),
@@ -41,11 +47,16 @@ impl Binding {
         let seconds = now.as_millis().div_euclid(1000);
         let fill = |text: &str| {
             let family = kind.split('.').next().unwrap_or(kind);
-            text.replace("{event}", family).replace("{kind}", kind).replace("{id}", id).replace("{timestamp}", &seconds.to_string())
+            let text = text.replace("{event}", family).replace("{kind}", kind).replace("{id}", id);
+            text.replace("{timestamp}", &seconds.to_string()).replace("{milliseconds}", &now.as_millis().to_string())
         };
         let mut headers: Vec<(String, String)> = vec![("content-type".to_owned(), "application/json".to_owned())];
         headers.extend(self.definition.example_headers.iter().map(|(name, value)| (name.clone(), fill(value))));
-        if let Some(verifier) = &self.verifier {
+        if let (Some(channels), Some(channel)) = (&self.definition.channels, channel) {
+            let sent = channels.sent.headers(channel);
+            headers.retain(|(name, _)| !sent.iter().any(|(other, _)| other == name));
+            headers.extend(sent);
+        } else if let Some(verifier) = &self.verifier {
             headers.extend(verifier.sign(body.as_bytes(), id, seconds)?);
         }
         Ok(Example { kind: kind.clone(), headers, body })

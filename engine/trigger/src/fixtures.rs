@@ -92,7 +92,7 @@ impl Vector {
         let body = Bytes::from(change.and_then(|change| change.body.clone()).map_or(whole, String::into_bytes));
         let at = change.and_then(|change| change.at).unwrap_or(self.at);
         let (method, uri, now) = (Method::POST, Uri::from_static("/hooks/x"), Timestamp::from_millis(at * 1000));
-        match binding.receive(&Incoming { method: &method, uri: &uri, headers: &headers, body: &body, now }) {
+        match binding.receive(&Incoming { method: &method, uri: &uri, headers: &headers, body: &body, now, channel: None }) {
             Ok(Received::Events(events)) => Ok(events[0].kind.clone()),
             Ok(Received::Answer(answer)) => Err(answer.status),
             Err(refusal) => Err(refusal.status),

@@ -7,12 +7,15 @@
 
 mod asked;
 mod binding;
+mod channel;
 mod cloud_events;
+mod credential;
 mod definition;
 mod error;
 mod example;
 #[cfg(test)]
 mod fixtures;
+mod key_file;
 mod locator;
 mod payload;
 mod registration;
@@ -24,9 +27,11 @@ mod tests;
 mod undelivered;
 
 pub use binding::{Answer, Binding, Incoming, NewBinding, Received, ReceivedEvent, Refusal};
+pub use credential::Credential;
 pub use definition::{Definition, Definitions};
 pub use error::Error;
 pub use example::Example;
+pub use key_file::KeyFile;
 pub use payload::payload;
 pub use schema::definition_schema;
 pub use subscriber::{HttpSubscriber, Provider};

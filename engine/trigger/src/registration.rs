@@ -7,6 +7,37 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// How a source's API is reached, and what its refusals mean.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    /// The address of the API when the settings say no other; none for servers that everybody runs on their own.
+    pub(crate) api: Option<&'a str>,
+    pub(crate) headers: &'a BTreeMap<String, String>,
+    /// What the trigger names, in a word: `repository`.
+    pub(crate) whose: &'a str,
+    /// The rights that credentials need, for messages.
+    pub(crate) rights: &'a str,
+    pub(crate) refusals: &'a Refusals,
+}
+
+/// Where an answer that says no has its reason, and which reasons mean that the source was asked too often.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Refusals {
+    /// A word for machines.
+    pub(crate) reason: Vec<String>,
+    /// A sentence for people.
+    pub(crate) says: Vec<String>,
+    /// Words that mean: not now.
+    pub(crate) busy: Vec<String>,
+    /// Words that mean: there is one of that id already.
+    pub(crate) taken: Vec<String>,
+}
+
+pub(crate) fn repository() -> String {
+    "repository".to_owned()
+}
+
 /// The calls of a source. `{repository}` and its first and last part (`{owner}`, `{name}`), `{encoded_repository}`, `{id}`, `{page}` (from 1), `{offset}`,
 /// `{url}`, `{secret}` and `{token}` stand in them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,6 +81,11 @@ pub(crate) struct Registration {
     pub(crate) undelivered: Option<Undelivered>,
     /// The rights that credentials need, for messages.
     pub(crate) rights: String,
+    /// What the trigger names, in a word.
+    #[serde(default = "repository")]
+    pub(crate) whose: String,
+    #[serde(default)]
+    pub(crate) refusals: Refusals,
 }
 
 /// A source's list of deliveries, the newest first, and the call that repeats one; `{id}` is the hook and `{delivery}` the delivery.
@@ -83,6 +119,10 @@ pub(crate) struct Call {
 }
 
 impl Registration {
+    pub(crate) fn way(&self) -> Way<'_> {
+        Way { api: self.api.as_deref(), headers: &self.headers, whose: &self.whose, rights: &self.rights, refusals: &self.refusals }
+    }
+
     /// The types as the source's API names them: without what comes behind the dot.
     pub(crate) fn families(&self, events: &[String]) -> BTreeSet<String> {
         if events.is_empty() {
@@ -121,7 +161,9 @@ impl Registration {
 fn fill(template: &Value, wanted: &WantedSubscription, families: &BTreeSet<String>) -> Value {
     match template {
         Value::String(text) if text == "{events}" => families.iter().cloned().map(Value::String).collect(),
-        Value::String(text) => Value::String(text.replace("{url}", &wanted.url).replace("{secret}", wanted.secret.expose())),
+        Value::String(text) => Value::String(
+            text.replace("{url}", &wanted.url).replace("{secret}", wanted.secret.as_ref().map_or("", |secret| secret.expose())),
+        ),
         Value::Array(list) => list.iter().map(|item| fill(item, wanted, families)).collect(),
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), fill(value, wanted, families))).collect(),
         other => other.clone(),

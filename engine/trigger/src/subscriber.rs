@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hookwright_core::port::{ListedDeliveries, RegisteredHook, Subscriber, WantedSubscription};
-use hookwright_core::{PortError, SecretValue, Timestamp};
+use hookwright_core::port::{
+    ChannelToClose, ListedDeliveries, OpenedChannel, Registered, RegisteredHook, Subscriber, WantedChannel, WantedSubscription,
+};
+use hookwright_core::{Clock, PortError, Timestamp};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::asked::{Asked, Said};
+use crate::credential::Keyring;
 use crate::registration::Registration;
-use crate::{Definition, Definitions};
+use crate::{Credential, Definition, Definitions};
 
 /// What a source is asked with.
 #[derive(Clone)]
 pub struct Provider {
-    /// Its token.
-    pub token: SecretValue,
+    /// How it is shown who asks.
+    pub credential: Credential,
     /// The address of its API when it is not the public one.
     pub api: Option<String>,
 }
@@ -25,36 +28,29 @@ pub struct Provider {
 /// Registers triggers with the sources there are credentials of.
 pub struct HttpSubscriber {
     client: Client,
+    keyring: Keyring,
     providers: BTreeMap<String, Provider>,
 }
 
 impl HttpSubscriber {
     /// A client is to have time limits and to follow no redirects; providers go by the names of their sources.
-    pub fn new(client: Client, providers: BTreeMap<String, Provider>) -> Self {
-        Self { client, providers }
+    pub fn new(client: Client, providers: BTreeMap<String, Provider>, clock: Arc<dyn Clock>) -> Self {
+        Self { client, keyring: Keyring::new(clock), providers }
     }
 
     fn ask<'a>(&'a self, source: &str, repository: &'a str) -> Result<Asked<'a>, PortError> {
         let unknown = || PortError::failed(format!("there are no credentials of `{source}` in the settings"));
         let (definition, provider_name) = self.find(source).ok_or_else(unknown)?;
         let provider = self.providers.get(&provider_name).ok_or_else(unknown)?;
-        let is_name = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        };
-        let parts: Vec<&str> = repository.split('/').collect();
-        if parts.len() < 2 || !parts.into_iter().all(is_name) {
-            return Err(PortError::failed("the trigger's `repository` is none; write `repository: owner/name`"));
-        }
-        Ok(Asked { client: &self.client, definition, provider_name, provider, repository })
+        let asked = Asked { client: &self.client, keyring: &self.keyring, definition, provider_name, provider, repository };
+        asked.check_name()?;
+        Ok(asked)
     }
 
     /// A source with the first of its APIs that there are credentials of.
     fn find(&self, source: &str) -> Option<(Arc<Definition>, String)> {
         let definition = Definitions::embedded().find(source)?;
-        let name = definition.registrations().find(|(provider, _)| self.providers.contains_key(*provider))?.0.to_owned();
+        let name = definition.ways().find(|(provider, _)| self.providers.contains_key(*provider))?.0.to_owned();
         Some((definition, name))
     }
 }
@@ -65,14 +61,23 @@ impl Subscriber for HttpSubscriber {
         self.find(source).is_some()
     }
 
-    async fn ensure(&self, wanted: &WantedSubscription) -> Result<String, PortError> {
+    fn hands_out_secrets(&self, source: &str) -> bool {
+        self.opens_channels(source)
+    }
+
+    fn opens_channels(&self, source: &str) -> bool {
+        self.find(source).is_some_and(|(definition, name)| definition.channels().is_some_and(|(provider, _)| provider == name))
+    }
+
+    async fn ensure(&self, wanted: &WantedSubscription) -> Result<Registered, PortError> {
         let asked = self.ask(&wanted.source, &wanted.repository)?;
         let registration = asked.registration()?;
         let body = registration.body(wanted);
         let mut ours = asked.ours(&wanted.url).await?.into_iter();
         let Some(entry) = ours.next() else {
-            let made = asked.call(Method::POST, &registration.create, Said { body: Some(&body), ..Said::default() }).await?;
-            return id(&made.value, registration);
+            let said = Said { body: Some(&body), secret: wanted.secret.as_ref(), ..Said::default() };
+            let made = asked.call(Method::POST, &registration.create, said).await?;
+            return Ok(Registered { id: id(&made.value, registration)?, secret: None });
         };
         let known = id(&entry, registration)?;
         // Sources do not tell which secret they have: it is written again each time.
@@ -81,11 +86,12 @@ impl Subscriber for HttpSubscriber {
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|name, _| !registration.update.without.contains(name));
         }
-        asked.call(method, &registration.update.path, Said { id: &known, body: Some(&body), ..Said::default() }).await?;
+        let said = Said { id: &known, body: Some(&body), secret: wanted.secret.as_ref(), ..Said::default() };
+        asked.call(method, &registration.update.path, said).await?;
         for twice in ours {
             asked.call(Method::DELETE, &registration.remove, Said { id: &id(&twice, registration)?, ..Said::default() }).await?;
         }
-        Ok(known)
+        Ok(Registered { id: known, secret: None })
     }
 
     async fn remove(&self, source: &str, repository: &str, url: &str) -> Result<(), PortError> {
@@ -112,7 +118,18 @@ impl Subscriber for HttpSubscriber {
         let asked = self.ask(hook.source, hook.repository)?;
         let none = || PortError::failed("this source repeats no deliveries");
         let again = &asked.registration()?.undelivered.as_ref().ok_or_else(none)?.again;
-        asked.call(Method::POST, again, Said { id: hook.id, delivery, ..Said::default() }).await.map(drop)
+        asked.call(Method::POST, again, Said { id: hook.id, delivery, ..Said::default() }).await?;
+        Ok(())
+    }
+
+    async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError> {
+        let asked = self.ask(&channel.wanted.source, &channel.wanted.repository)?;
+        asked.open(asked.channels()?, channel, now).await
+    }
+
+    async fn close(&self, channel: ChannelToClose<'_>) -> Result<(), PortError> {
+        let asked = self.ask(channel.source, "")?;
+        asked.close(asked.channels()?, channel).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hookwright_core::{SecretValue, Timestamp};
+use hookwright_core::{Channel, SecretValue, Timestamp};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ impl Sent {
     fn to(&self, binding: &Binding) -> Result<Received, Refusal> {
         let (method, uri) = (Method::POST, Uri::from_static("/hooks/x"));
         let now = Timestamp::from_millis(self.at * 1000);
-        binding.receive(&Incoming { method: &method, uri: &uri, headers: &self.headers, body: &self.body, now })
+        binding.receive(&Incoming { method: &method, uri: &uri, headers: &self.headers, body: &self.body, now, channel: None })
     }
 
     fn event(&self, binding: &Binding) -> ReceivedEvent {
@@ -251,7 +251,8 @@ fn giteas_empty_signature_of_a_hook_without_secret_fits_nothing() {
 #[test]
 fn no_secret_and_an_empty_one_are_refused_when_a_trigger_is_made_ready() {
     for source in Definitions::embedded().names().filter(|name| *name != "schedule" && *name != "generic") {
-        assert!(with_options(source, &[], "{}").is_err(), "{source}");
+        // Channels bring their own.
+        assert_eq!(with_options(source, &[], "{}").is_ok(), source == "google-calendar", "{source}");
         assert!(with_options(source, &[""], "{}").is_err(), "{source}");
     }
     assert!(with_options("standard-webhooks", &["whsec_"], "{}").is_err());
@@ -298,8 +299,47 @@ fn google_sends_a_token_no_body_and_first_a_sync_that_is_a_ping() {
             ("x-goog-message-number", "1"),
         ]
     };
+    assert_eq!(Sent::new(0, &headers("exists"), "").status(&binding("google-calendar", &["another"])), 401);
+    assert_eq!(Sent::new(0, &headers("exists"), "").status(&with_options("google-calendar", &[], "{}").expect("a binding")), 401);
     assert!(Sent::new(0, &headers("sync"), "").event(&google).ping);
     assert_eq!(Sent::new(0, &headers("exists"), "").event(&google).source_id.as_deref(), Some("c/1"));
+}
+
+#[test]
+fn a_message_of_a_channel_fits_that_channel_alone() {
+    let channel = |id: &str, token: &str, resource: Option<&str>| Channel {
+        id: id.to_owned(),
+        subscription: format!("sub_{}", "0".repeat(32)).parse().expect("an id"),
+        token: SecretValue::new(token),
+        wanted: String::new(),
+        resource: resource.map(str::to_owned),
+        created_at: Timestamp::from_millis(0),
+        expires_at: None,
+    };
+    // Also where a person's token is set, which is not the channel's.
+    for secrets in [&[] as &[&str], &["by-hand"]] {
+        let google = with_options("google-calendar", secrets, "{}").expect("a binding");
+        let status = |channel: &Channel, token: &str, resource: &str| {
+            let headers = [
+                ("x-goog-channel-token", token),
+                ("x-goog-resource-state", "exists"),
+                ("x-goog-channel-id", "c"),
+                ("x-goog-resource-id", resource),
+            ];
+            let sent = Sent::new(0, &headers, "");
+            let (method, uri) = (Method::POST, Uri::from_static("/hooks/x"));
+            assert_eq!(google.channel_id(&sent.headers), Some("c"));
+            let now = Timestamp::from_millis(0);
+            let incoming = Incoming { method: &method, uri: &uri, headers: &sent.headers, body: &sent.body, now, channel: Some(channel) };
+            google.receive(&incoming).map_or_else(|refusal| refusal.status, |_| 200)
+        };
+        let open = channel("c", "right", Some("calendar"));
+        assert_eq!(status(&open, "right", "calendar"), 200);
+        assert_eq!(status(&channel("c", "right", None), "right", "whatever"), 200, "its first message may come before the answer");
+        for (token, resource) in [("wrong", "calendar"), ("", "calendar"), ("by-hand", "calendar"), ("right", "another"), ("right", "")] {
+            assert_eq!(status(&open, token, resource), 401, "{token} {resource}");
+        }
+    }
 }
 
 #[test]
@@ -334,7 +374,8 @@ fn cloud_events_come_in_three_envelopes_and_ask_first() {
     );
     let sent = Sent::new(0, &[("webhook-request-origin", "events.example"), ("webhook-request-rate", "120")], "");
     let (method, uri) = (Method::OPTIONS, Uri::from_static("/hooks/x"));
-    let incoming = Incoming { method: &method, uri: &uri, headers: &sent.headers, body: &sent.body, now: Timestamp::from_millis(0) };
+    let incoming =
+        Incoming { method: &method, uri: &uri, headers: &sent.headers, body: &sent.body, now: Timestamp::from_millis(0), channel: None };
     let Ok(Received::Answer(answer)) = cloud.receive(&incoming) else { panic!("an answer") };
     assert!(
         answer.headers.contains(&("webhook-allowed-origin".to_owned(), "events.example".to_owned()))
@@ -366,7 +407,7 @@ fn every_source_verifies_its_own_signed_examples() {
         let bound = with_options(name, &[secret], options).expect("a binding");
         for kind in Arc::clone(&bound.definition).kinds() {
             let example = bound
-                .example(Some(kind), &[], (Timestamp::from_millis(5000), "id-1"))
+                .example(Some(kind), &[], (Timestamp::from_millis(5000), "id-1"), None)
                 .unwrap_or_else(|error| panic!("{name} {kind}: {error}"));
             let headers: Vec<(&str, &str)> = example.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let event = Sent::new(5, &headers, example.body.clone()).event(&bound);
@@ -382,15 +423,15 @@ fn fields_are_put_into_an_example_and_a_path_that_leads_nowhere_is_said() {
     let sets = |list: &[(&str, &str)]| list.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect::<Vec<_>>();
     let at = (Timestamp::from_millis(0), "id");
     let example = github
-        .example(Some("issues.opened"), &sets(&[("issue.labels.0.name", "urgent"), ("issue.number", "12"), ("new.deep", "x")]), at)
+        .example(Some("issues.opened"), &sets(&[("issue.labels.0.name", "urgent"), ("issue.number", "12"), ("new.deep", "x")]), at, None)
         .expect("an example");
     let body: serde_json::Value = serde_json::from_str(&example.body).expect("JSON");
     assert_eq!(
         (&body["issue"]["labels"][0]["name"], &body["issue"]["number"], &body["new"]["deep"]),
         (&"urgent".into(), &12.into(), &"x".into())
     );
-    assert!(github.example(Some("issues.opened"), &sets(&[("issue.labels.9.name", "x")]), at).is_err());
-    assert!(github.example(Some("issues.opened"), &sets(&[("action.x", "x")]), at).is_err());
+    assert!(github.example(Some("issues.opened"), &sets(&[("issue.labels.9.name", "x")]), at, None).is_err());
+    assert!(github.example(Some("issues.opened"), &sets(&[("action.x", "x")]), at, None).is_err());
 }
 
 proptest! {

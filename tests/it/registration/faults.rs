@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Forge, deployed, only_hook, trigger_in};
 
-async fn says(daemon: &Daemon, words: &str) {
+pub(super) async fn says(daemon: &Daemon, words: &str) {
     let said = async |daemon: &Daemon| {
         let list = daemon.get("/api/v1/triggers").await;
         let found = list["items"][0]["status_reason"].as_str().is_some_and(|reason| reason.contains(words));

@@ -4,6 +4,7 @@ mod bitbucket;
 mod catch_up;
 mod description;
 mod faults;
+mod google;
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};

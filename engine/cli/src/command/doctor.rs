@@ -110,24 +110,35 @@ fn event_sources(configuration: &Configuration) -> Vec<Finding> {
     let name = "event source";
     let mut findings = Vec::new();
     for (provider, rights) in sources.iter().flat_map(|source| source.rights()) {
-        let is_set = configuration.providers.get(provider).is_some_and(|provider| !provider.token.is_empty());
+        let settings = configuration.providers.get(provider);
+        let is_set = settings.is_some_and(crate::configuration::ProviderConfiguration::is_set);
+        if let Some(Err(error)) = settings.map(crate::configuration::ProviderConfiguration::credential) {
+            findings.push(Finding { name, level: Level::Broken, text: format!("{provider}: {error:#}") });
+            continue;
+        }
         findings.push(match (is_set, configuration.public_url.is_empty()) {
-            (true, false) => {
-                Finding { name, level: Level::Ok, text: format!("{provider}: triggers are registered; its token needs {rights}") }
-            }
+            (true, false) => Finding { name, level: Level::Ok, text: format!("{provider}: triggers are registered; that takes {rights}") },
             (true, true) => Finding {
                 name,
                 level: Level::Missing,
-                text: format!("{provider}: it has a token; set `public_url`, so that it can be told where to send"),
+                text: format!("{provider}: there are credentials; set `public_url`, so that it can be told where to send"),
             },
             (false, _) => {
-                let variable = format!("HOOKWRIGHT_PROVIDERS_{}_TOKEN", provider.to_uppercase());
-                let text = format!("{provider}: triggers are registered by hand; to have it done set {variable} to a token with {rights}");
+                let variable = format!("HOOKWRIGHT_PROVIDERS_{}_{}", provider.to_uppercase(), credential(provider));
+                let text = format!("{provider}: triggers are registered by hand; to have it done set {variable}. It takes {rights}");
                 Finding { name, level: Level::Missing, text }
             }
         });
     }
     findings
+}
+
+/// The setting of a provider that its credentials stand in.
+fn credential(provider: &str) -> &'static str {
+    match provider {
+        "google_calendar" => "CREDENTIALS",
+        _ => "TOKEN",
+    }
 }
 
 fn program(program: &Program) -> Finding {

@@ -8,7 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hookwright_control::PullRequests;
+use hookwright_core::SecretValue;
+use hookwright_trigger::{Credential, KeyFile};
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -73,8 +76,40 @@ pub(crate) struct LimitsConfiguration {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProviderConfiguration {
+    #[serde(default)]
     pub(crate) token: String,
+    /// A key file, or its text.
+    #[serde(default)]
+    pub(crate) credentials: String,
+    /// Whose data a service account asks for.
+    #[serde(default)]
+    pub(crate) subject: String,
     pub(crate) api: String,
+}
+
+impl ProviderConfiguration {
+    /// Whether there is anything to ask the source with.
+    pub(crate) fn is_set(&self) -> bool {
+        !self.token.is_empty() || !self.credentials.is_empty()
+    }
+
+    /// The credential, if there is one.
+    ///
+    /// # Errors
+    /// When the key file cannot be read, with what to do.
+    pub(crate) fn credential(&self) -> anyhow::Result<Option<Credential>> {
+        let written = self.credentials.trim();
+        if written.is_empty() {
+            return Ok(Some(Credential::Token(SecretValue::new(self.token.trim()))).filter(|_| !self.token.trim().is_empty()));
+        }
+        let text = if written.starts_with('{') {
+            written.to_owned()
+        } else {
+            std::fs::read_to_string(written).with_context(|| format!("cannot read the key file `{written}`"))?
+        };
+        let file = KeyFile::parse(&text, Some(self.subject.trim()).filter(|subject| !subject.is_empty()))?;
+        Ok(Some(Credential::KeyFile(Box::new(file))))
+    }
 }
 
 impl std::fmt::Debug for ProviderConfiguration {

@@ -18,6 +18,8 @@ pub(crate) struct Facts<'a> {
     /// The environment in every policy that holds: of the default branch and of the deployed release. All must pass.
     pub(crate) policies: &'a [Environment],
     pub(crate) secrets: &'a BTreeSet<ConfigName>,
+    /// Event sources that the daemon cannot register triggers at.
+    pub(crate) by_hand: &'a BTreeSet<String>,
     pub(crate) approvals: &'a [Approval],
     pub(crate) hold: Option<&'a Hold>,
     /// Who pushed the commit.
@@ -55,6 +57,16 @@ fn verdict(gate: &str, verdict: Verdict) -> GateVerdict {
 fn config_gate(facts: &Facts<'_>) -> Verdict {
     let Promotion { webhook, environment, .. } = facts.promotion;
     let missing = config::missing(facts.spec, environment, facts.secrets);
+    let left = config::left_to_sources(facts.spec, environment);
+    if let Some((trigger, source)) = left.into_iter().find(|(_, source)| facts.by_hand.contains(*source)) {
+        return Verdict::block(
+            format!(
+                "the trigger `{trigger}` names no secret, and `{source}` cannot hand one out: the daemon has no credentials of it, or no `public_url`"
+            ),
+            "set `public_url` and the credentials under `providers:`, which `hookwright doctor` names; or name a secret in the trigger"
+                .to_owned(),
+        );
+    }
     if missing.is_empty() {
         return Verdict::pass("every required setting has a value");
     }

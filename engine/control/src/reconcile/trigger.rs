@@ -70,13 +70,14 @@ fn fires(deployment: &Deployment, spec: &Spec, trigger: &TriggerName) -> bool {
     spec.environment(&deployment.environment).is_some_and(|environment| environment.triggers.contains(trigger))
 }
 
-/// What signatures are checked with: the setting that the trigger names, or what the provider handed out.
+/// What signatures are checked with: what the provider handed out, then the setting that the trigger names.
 async fn secrets(deps: &Deps, deployment: &Deployment, (trigger, subscription): (&Trigger, &Subscription)) -> Result<Vec<SecretValue>> {
     let at = (&deployment.webhook, &deployment.environment);
-    match &trigger.secret {
-        Some(name) => Ok(deps.store.secret_signing_values(at, name, deps.clock.now()).await?),
-        None => Ok(deps.store.subscription_secret(subscription.id).await?.into_iter().collect()),
+    let mut secrets: Vec<SecretValue> = deps.store.subscription_secret(subscription.id).await?.into_iter().collect();
+    if let Some(name) = &trigger.secret {
+        secrets.extend(deps.store.secret_signing_values(at, name, deps.clock.now()).await?);
     }
+    Ok(secrets)
 }
 
 fn bind(trigger: &Trigger, subscription: &Subscription, (fires, secrets): (bool, Vec<SecretValue>)) -> BoundTrigger {

@@ -27,4 +27,7 @@ pub use registry::{
 };
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};
-pub use subscribe::{ListedDeliveries, ListedDelivery, RegisteredHook, Subscriber, WantedSubscription};
+pub use subscribe::{
+    ChannelToClose, ListedDeliveries, ListedDelivery, OpenedChannel, Registered, RegisteredHook, Subscriber, WantedChannel,
+    WantedSubscription,
+};

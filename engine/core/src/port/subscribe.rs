@@ -2,21 +2,59 @@
 
 use async_trait::async_trait;
 
-use crate::{PortError, SecretValue, Timestamp};
+use crate::{Channel, PortError, SecretValue, Timestamp};
 
 /// What an event source is to know of a trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedSubscription {
     /// The event source.
     pub source: String,
-    /// Whose events are meant, in the words of the source: `acme/shop`.
+    /// Whose events are meant, in the words of the source: `acme/shop`, a calendar; empty where credentials are for one account alone.
     pub repository: String,
     /// Where it is to send. Nobody else has this address, so that it marks what is ours.
     pub url: String,
     /// Types of events that are wanted; empty is all.
     pub events: Vec<String>,
-    /// What it is to sign with.
-    pub secret: SecretValue,
+    /// What it is to sign with. `None` when the source hands out the secret and it is not known.
+    pub secret: Option<SecretValue>,
+}
+
+/// What a source was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// What the source calls it.
+    pub id: String,
+    /// The secret that it handed out. It does so once.
+    pub secret: Option<SecretValue>,
+}
+
+/// A channel that is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedChannel<'a> {
+    /// What it is for.
+    pub wanted: &'a WantedSubscription,
+    /// The channel, as it is written down.
+    pub channel: &'a Channel,
+}
+
+/// What a source says of a channel that it has opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedChannel {
+    /// What it calls what is watched.
+    pub resource: String,
+    /// When it ends the channel.
+    pub expires_at: Timestamp,
+}
+
+/// A channel that is to be closed.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelToClose<'a> {
+    /// The event source.
+    pub source: &'a str,
+    /// The channel's id.
+    pub id: &'a str,
+    /// What the source calls what it watches.
+    pub resource: &'a str,
 }
 
 /// A hook that the source knows.
@@ -60,8 +98,14 @@ pub trait Subscriber: Send + Sync + 'static {
     /// Whether subscriptions of this source can be registered: it has a way, and there are credentials.
     fn registers(&self, source: &str) -> bool;
 
-    /// Makes the source know it; returns what the source calls it.
-    async fn ensure(&self, wanted: &WantedSubscription) -> Result<String, PortError>;
+    /// Whether the secret of this source's events comes from the source itself when it is told, or from us with each channel.
+    fn hands_out_secrets(&self, source: &str) -> bool;
+
+    /// Whether this source sends through channels: then `open` and `close` are for it, and not `ensure`, `is_intact` and `remove`.
+    fn opens_channels(&self, source: &str) -> bool;
+
+    /// Makes the source know it. What it has with our address and a secret that nobody knows is made anew.
+    async fn ensure(&self, wanted: &WantedSubscription) -> Result<Registered, PortError>;
 
     /// Whether the source still has exactly what is wanted, as far as it tells.
     async fn is_intact(&self, wanted: &WantedSubscription) -> Result<bool, PortError>;
@@ -74,4 +118,10 @@ pub trait Subscriber: Send + Sync + 'static {
 
     /// Has the source make a delivery again, under the id that it had.
     async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<(), PortError>;
+
+    /// Has the source open a channel. `None` when it has one of that id already, which then cannot be asked about: what it answered is lost.
+    async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError>;
+
+    /// Has the source close a channel; it is no error when it knows nothing of it.
+    async fn close(&self, channel: ChannelToClose<'_>) -> Result<(), PortError>;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookwright_core::{Digest, Event, redact};
+use hookwright_core::{Digest, Event, SecretValue, redact};
 use hookwright_spec::EventExpression;
 use hookwright_store::NewEvent;
 use hookwright_trigger::{Binding, Definition, Definitions, NewBinding, ReceivedEvent, payload};
@@ -46,8 +46,13 @@ impl Hook {
         Self { binding, definition: definition.ok(), filter, order_by, route }
     }
 
-    /// An event as it is stored, with the decision whether the handler gets it.
-    pub(crate) fn event(&self, received: ReceivedEvent, headers: &HeaderMap, now: hookwright_core::Timestamp) -> NewEvent {
+    /// An event as it is stored, with the decision whether the handler gets it. `token` is that of the channel it came through.
+    pub(crate) fn event(
+        &self,
+        received: ReceivedEvent,
+        headers: &HeaderMap,
+        (now, token): (hookwright_core::Timestamp, Option<&SecretValue>),
+    ) -> NewEvent {
         let trigger = &self.route.trigger;
         let (skipped, order_key) = self.judge(&received, headers);
         let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -64,7 +69,7 @@ impl Hook {
             source_id: source_id.map(storable),
             verified: trigger.verified,
             received_at: now,
-            headers: self.without_secrets(headers),
+            headers: self.without_secrets(headers, token),
             body,
             redact: trigger.redact.clone(),
             redacted: skipped.is_some() && !trigger.redact.is_empty(),
@@ -109,9 +114,9 @@ impl Hook {
     }
 
     /// The headers as texts. A header that holds the secret itself, as token schemes send it, is stored without it.
-    fn without_secrets(&self, headers: &HeaderMap) -> Vec<(String, String)> {
+    fn without_secrets(&self, headers: &HeaderMap, token: Option<&SecretValue>) -> Vec<(String, String)> {
         let hide = |value: String| {
-            let secrets = self.route.trigger.secrets.iter().map(|secret| secret.expose()).filter(|secret| !secret.is_empty());
+            let secrets = self.route.trigger.secrets.iter().chain(token).map(|secret| secret.expose()).filter(|secret| !secret.is_empty());
             secrets.fold(value, |value, secret| value.replace(secret, HIDDEN))
         };
         texts(headers).into_iter().map(|(name, value)| (name, hide(value))).collect()

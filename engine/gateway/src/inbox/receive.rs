@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use hookwright_core::Delivery;
 use hookwright_core::port::EventResult;
+use hookwright_core::{Channel, Delivery};
 use hookwright_store::{Accepted, NewEvent};
 use hookwright_trigger::{Answer, Incoming, Received};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -66,7 +66,9 @@ impl InboxState {
         let (mut parts, body) = request.into_parts();
         let (body, _memory) = self.read(&parts.headers, body).await?;
         let now = self.clock.now();
-        let incoming = Incoming { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body, now };
+        let channel = self.channel(&hook, binding.channel_id(&parts.headers)).await?;
+        let incoming =
+            Incoming { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body, now, channel: channel.as_ref() };
         let received = binding.receive(&incoming).map_err(|refusal| {
             let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
             Problem::new(status, refusal.detail)
@@ -77,7 +79,8 @@ impl InboxState {
         };
         // A daemon token that somebody tried the address with is neither stored nor passed on.
         strip_daemon_tokens(&self.store, &mut parts.headers).await?;
-        let events: Vec<NewEvent> = received.into_iter().map(|event| hook.event(event, &parts.headers, now)).collect();
+        let secret = channel.as_ref().map(|channel| &channel.token);
+        let events: Vec<NewEvent> = received.into_iter().map(|event| hook.event(event, &parts.headers, (now, secret))).collect();
         if hook.route.trigger.deliver.sync
             && let [event] = events.as_slice()
             && event.skipped.is_none()
@@ -89,6 +92,17 @@ impl InboxState {
             ids.extend(taken?);
         }
         Ok(acknowledged(&ids))
+    }
+
+    /// The channel of this trigger that a message names. It is asked for each time: one may be written down while its first message is on its way.
+    async fn channel(&self, hook: &Hook, id: Option<&str>) -> Result<Option<Channel>, Problem> {
+        let Some(id) = id else { return Ok(None) };
+        let failed = |error: hookwright_store::Error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "an event could not be verified; its source was told 503");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the event could not be verified; send it again")
+        };
+        let found = self.store.channel_fetch(id).await.map_err(failed)?;
+        Ok(found.filter(|channel| channel.subscription == hook.route.trigger.subscription))
     }
 
     /// Reads a body whole, within bounds of size, time and memory.

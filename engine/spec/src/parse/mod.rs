@@ -9,7 +9,7 @@ mod source;
 mod trigger;
 
 pub use source::{SOURCE_FOLDER, SourceFiles};
-pub use trigger::EVENT_SOURCES;
+pub use trigger::{EVENT_SOURCES, whose};
 
 use std::collections::BTreeMap;
 

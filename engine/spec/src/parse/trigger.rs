@@ -30,10 +30,16 @@ pub const EVENT_SOURCES: &[&str] = &[
     "generic",
     "schedule",
 ];
-/// Sources that need no secret. None hands one out that the daemon could register.
+/// Sources that need no secret.
 const NEED_NONE: &[&str] = &["schedule"];
 /// Fields that one trigger may hide.
 const MOST_REDACTED: usize = 100;
+
+/// Sources whose secret may be left out: once the daemon registers the trigger, it comes from the source or is made for each channel.
+const HAND_OUT: &[&str] = &["google-calendar"];
+
+/// How triggers of some sources name whose events are meant; the others have a `repository`.
+const NAMED_BY: &[(&str, &str)] = &[("calendar", "google-calendar")];
 
 pub(super) fn read(
     reader: &mut Reader<'_>,
@@ -61,6 +67,7 @@ fn trigger(
     let known = &[
         "source",
         "repository",
+        "calendar",
         "events",
         "secret",
         "verify",
@@ -155,6 +162,7 @@ fn trigger(
         && fields.get("secret").is_none()
         && verify == Verify::Source
         && !NEED_NONE.contains(&source.as_str())
+        && !HAND_OUT.contains(&source.as_str())
     {
         reader.problem(
             fields.key("source").unwrap_or(node),
@@ -188,15 +196,16 @@ fn trigger(
     };
     let jitter = fields.get("jitter").and_then(|node| reader.duration(node, "`jitter`")).unwrap_or_default();
     let options = options(reader, &fields, (source.as_deref(), verify));
-    for (field, belongs) in [("catch_up", "schedule"), ("jitter", "schedule"), ("timezone", "schedule")] {
+    for (field, belongs) in [("catch_up", "schedule"), ("jitter", "schedule"), ("timezone", "schedule")].iter().chain(NAMED_BY) {
         if let Some(key) = fields.key(field)
-            && source.as_deref().is_some_and(|source| source != belongs)
+            && source.as_deref().is_some_and(|source| source != *belongs)
         {
             reader.problem(key, format!("`{field}` belongs to `source: {belongs}`"), "remove it, or change the source");
         }
     }
     let zone = fields.get("timezone").and_then(|node| timezone(reader, node));
-    let repository = fields.get("repository").and_then(|node| reader.text(node, "`repository`", false));
+    let named_by = source.as_deref().map_or("repository", whose);
+    let repository = fields.get(named_by).and_then(|node| reader.text(node, &format!("`{named_by}`"), false));
     let filter =
         fields.get("filter").and_then(|node| condition(reader, node, "`filter`", Some(&["event", "payload", "branch", "tag", "changed"])));
     let redact = redacted(reader, fields.get("redact"));
@@ -266,6 +275,11 @@ fn redacted(reader: &mut Reader<'_>, node: Option<&Tree>) -> Vec<FieldPath> {
         .ok()
     };
     texts.into_iter().filter_map(&mut read).collect()
+}
+
+/// The field by which triggers of a source name whose events are meant.
+pub fn whose(source: &str) -> &'static str {
+    NAMED_BY.iter().find(|(_, of)| *of == source).map_or("repository", |(field, _)| field)
 }
 
 /// How a `generic` source is verified and read.

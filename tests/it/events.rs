@@ -162,7 +162,7 @@ pub(crate) struct GitHub<'a> {
 }
 
 impl<'a> GitHub<'a> {
-    fn issue(id: &'a str, number: u64) -> Self {
+    pub(crate) fn issue(id: &'a str, number: u64) -> Self {
         let body = json!({ "action": "opened", "issue": { "number": number, "title": id }, "repository": { "full_name": "acme/shop" } });
         Self { kind: "issues", id, body: body.to_string() }
     }

@@ -96,3 +96,20 @@ async fn the_oldest_events_make_room_and_are_known_again_and_what_waits_stays() 
         .await;
     assert!(stored < 26_000.0, "the limit, and what waits: {stored}");
 }
+
+#[tokio::test]
+async fn what_came_before_a_restart_is_known_after_it_and_each_trigger_has_its_own() {
+    let triggers = "  issues:\n    source: github\n    secret: SIGNING\n    deliver: { path: /issues }\n  others:\n    source: github\n    secret: SIGNING\n    deliver: { path: /others }\n";
+    let mut shop = Shop::open(triggers, "").await;
+    let address = shop.address("issues", "development").await;
+    assert_eq!(personal("1", 7).send(&address).await, 200);
+    shop.receives(1).await;
+    shop.daemon.kill();
+    shop.daemon.restart().await;
+    let (issues, others) = (shop.address("issues", "development").await, shop.address("others", "development").await);
+    assert_eq!(personal("1", 7).send(&issues).await, 200);
+    assert_eq!(personal("another id, the same signature", 7).send(&issues).await, 200);
+    assert_eq!(shop.deliveries("").await.len(), 1, "each is a repetition");
+    assert_eq!(personal("1", 7).send(&others).await, 200);
+    assert_eq!(shop.deliveries("").await.len(), 2, "and at another trigger it is not");
+}

@@ -1,11 +1,20 @@
 //! What people and machines read: aligned columns, or JSON. Texts of others are stripped of what a terminal would obey.
 
+use std::io::Write as _;
+
 use hookwright_core::Timestamp;
 use serde_json::Value;
 
 /// Prints a value as indented JSON.
 pub(crate) fn json(value: &Value) {
-    println!("{value:#}");
+    print(&format!("{value:#}"));
+}
+
+/// Prints a line. A reader that has seen enough, as `head` has, ends the command and is no failure.
+fn print(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
 }
 
 /// Prints rows in columns as wide as their widest cell.
@@ -18,7 +27,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
         .collect();
     for row in std::iter::once(&head).chain(rows) {
         let line: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        println!("{}", line.join("  ").trim_end());
+        print(line.join("  ").trim_end());
     }
 }
 

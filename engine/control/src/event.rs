@@ -35,7 +35,9 @@ impl Control {
         Ok((delivery, event))
     }
 
-    /// Delivers again whatever the filter selects, oldest first. Returns how many there were, and how many of them were redacted.
+    /// Delivers again whatever the filter selects, oldest first and each event once, however often it was delivered before. What was skipped is left out
+    /// unless it is asked for; so is what is being delivered there already, and what was given up and delivered there since. Returns how many
+    /// there were, and how many of them were redacted.
     ///
     /// # Errors
     /// `Invalid` without a webhook or for more than a hundred thousand; `Forbidden`; `Conflict` when a trigger is not deployed where they go.
@@ -46,6 +48,9 @@ impl Control {
         environment: Option<&EnvironmentName>,
     ) -> Result<(u64, u64)> {
         let Some(webhook) = &filter.webhook else { return Err(Error::Invalid("name a webhook".to_owned())) };
+        if self.deps().store.webhook_fetch(webhook).await?.is_none() {
+            return Err(Error::NotFound(format!("there is no webhook `{webhook}`")));
+        }
         let mut chosen: Vec<Delivery> = Vec::new();
         let mut before = None;
         loop {
@@ -63,10 +68,20 @@ impl Control {
             targets.insert(place.clone(), self.replay_target(actor, place, environment).await?);
         }
         let (mut replayed, mut redacted) = (0, 0);
+        let mut done = std::collections::HashSet::new();
         for delivery in chosen.iter().rev() {
-            let (Some(target), Some(event)) = (targets.get(&delivery.place), self.deps().store.event_fetch(delivery.event).await?) else {
+            let Some(target) = targets.get(&delivery.place) else { continue };
+            let is_skipped = filter.status.is_none() && delivery.status == DeliveryStatus::Skipped;
+            // Where a replay went is no place that the event came for, unless that place is asked for.
+            let is_elsewhere = filter.status.is_none() && filter.environment.is_none() && delivery.replay;
+            if is_skipped || is_elsewhere || done.contains(&(delivery.event, target.id)) {
                 continue;
-            };
+            }
+            if self.is_settled(delivery, target).await? {
+                continue;
+            }
+            let Some(event) = self.deps().store.event_fetch(delivery.event).await? else { continue };
+            done.insert((delivery.event, target.id));
             self.replay(&event, target).await?;
             replayed += 1;
             redacted += u64::from(event.redacted);
@@ -166,6 +181,17 @@ impl Control {
     /// What a person does at the source so that it sends events to `address`.
     pub fn event_steps(&self, subscription: SubscriptionId, address: &str) -> Option<String> {
         self.deps().deliverer.steps(subscription, address)
+    }
+
+    /// Whether a delivery need not be made again at a target: it is on its way there, or was given up and delivered there since.
+    async fn is_settled(&self, delivery: &Delivery, target: &Subscription) -> Result<bool> {
+        let known = self.deps().store.delivery_list_of_event(delivery.event).await?;
+        let mut there = known.iter().filter(|known| known.subscription == target.id);
+        let given_up = delivery.status == DeliveryStatus::Dead && delivery.subscription == target.id;
+        Ok(there.any(|known| {
+            let is_later = known.sequence > delivery.sequence;
+            !known.status.is_end() || given_up && is_later && known.status == DeliveryStatus::Delivered
+        }))
     }
 
     async fn replay(&self, event: &Event, subscription: &Subscription) -> Result<Delivery> {

@@ -8,6 +8,10 @@ const MAX_LENGTH: usize = 1024;
 const MAX_NESTING: usize = 24;
 /// How many operators and macros there may be; bounds the recursion of the parser, whose grammar has one level for each.
 const MAX_MACROS: usize = 3;
+/// Steps that an expression may take over one payload, estimated before it is evaluated: whoever sends the payload chooses how long its lists are.
+const MAX_STEPS: u64 = 5_000_000;
+/// The loops of CEL, as they are written.
+const LOOPS: [&str; 5] = [".all(", ".exists(", ".exists_one(", ".map(", ".filter("];
 /// How many changed paths an expression sees.
 const MAX_CHANGED: usize = 1000;
 
@@ -37,7 +41,7 @@ fn compile(text: &str) -> Result<Program, String> {
     if text.contains("!!!!") || text.contains("----") {
         return Err("signs are repeated more than three times".to_owned());
     }
-    let macros: usize = [".all(", ".exists(", ".exists_one(", ".map(", ".filter("].iter().map(|name| text.matches(name).count()).sum();
+    let macros: usize = LOOPS.iter().map(|name| text.matches(name).count()).sum();
     if macros > MAX_MACROS {
         return Err(format!("more than {MAX_MACROS} loops (`all`, `exists`, `map`, `filter`)"));
     }
@@ -99,8 +103,42 @@ pub(crate) fn unknown_variables(text: &str, known: &[&str]) -> Vec<String> {
     unknown
 }
 
+/// How deep loops stand in each other; what stands in a text between quotes may be counted too.
+fn loops_in_loops(text: &str) -> u32 {
+    let (mut open, mut deepest) = (Vec::new(), 0);
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' => {
+                open.push(LOOPS.iter().any(|name| text[..=at].ends_with(name)));
+                deepest = deepest.max(open.iter().filter(|is_loop| **is_loop).count());
+            }
+            ')' => drop(open.pop()),
+            _ => {}
+        }
+    }
+    u32::try_from(deepest).unwrap_or(u32::MAX)
+}
+
+/// The longest list or map of a payload, and the bytes of its longest text.
+fn extent(value: &serde_json::Value) -> (u64, u64) {
+    let of = |(longest, text): (u64, u64), inner: &serde_json::Value| {
+        let (inner_longest, inner_text) = extent(inner);
+        (longest.max(inner_longest), text.max(inner_text))
+    };
+    match value {
+        serde_json::Value::String(text) => (0, text.len() as u64),
+        serde_json::Value::Array(list) => list.iter().fold((list.len() as u64, 0), of),
+        serde_json::Value::Object(fields) => fields.values().fold((fields.len() as u64, 0), of),
+        _ => (0, 0),
+    }
+}
+
 /// A compiled expression over an event: a trigger's `filter` or `order_by`.
-pub struct EventExpression(Program);
+pub struct EventExpression {
+    program: Program,
+    /// How deep its loops stand in each other.
+    loops: u32,
+}
 
 /// How much of a payload's lists an expression sees as `changed`.
 const MAX_COMMITS: usize = 100;
@@ -111,7 +149,7 @@ impl EventExpression {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub fn compile(text: &str) -> Result<Self, String> {
-        compile(text).map(Self)
+        Ok(Self { program: compile(text)?, loops: loops_in_loops(text) })
     }
 
     /// Whether the condition holds for an event.
@@ -142,6 +180,13 @@ impl EventExpression {
     }
 
     fn value(&self, event: &str, payload: &serde_json::Value) -> Result<Value, String> {
+        if self.loops > 0 {
+            let (longest, text) = extent(payload);
+            // A step that looks through a text takes as long as it is.
+            if longest.saturating_pow(self.loops).saturating_mul(1 + text / 1000) > MAX_STEPS {
+                return Err(format!("its loops would take too long over this payload, whose longest list has {longest} entries"));
+            }
+        }
         let mut context = Context::default();
         let reference = payload.get("ref").and_then(serde_json::Value::as_str).unwrap_or_default();
         context.add_variable_from_value("event", event);
@@ -149,7 +194,7 @@ impl EventExpression {
         context.add_variable_from_value("tag", reference.strip_prefix("refs/tags/").unwrap_or_default());
         context.add_variable_from_value("changed", changed(payload));
         context.add_variable("payload", payload).map_err(|error| error.to_string())?;
-        self.0.execute(&context).map_err(|error| error.to_string())
+        self.program.execute(&context).map_err(|error| error.to_string())
     }
 }
 
@@ -176,8 +221,23 @@ mod tests {
         assert_eq!(holds("branch == \"main\" && tag == \"\" && \"src/b.rs\" in changed"), Ok(true));
         assert_eq!(holds("payload.issue.number > 9"), Ok(false));
         assert!(holds("payload.pull_request.number > 9").is_err(), "what is not there is an error, not a no");
+        assert_eq!(holds("payload.issue.labels.exists(l, payload.issue.labels.all(m, m.name == l.name))"), Ok(true));
         let key = |text: &str| EventExpression::compile(text).expect("CEL").key("issues.opened", &payload);
         assert_eq!(key("payload.issue.number"), Ok("7".to_owned()));
         assert!(key("payload.issue").is_err());
+    }
+
+    #[test]
+    fn loops_over_what_a_stranger_made_long_are_refused_before_they_begin() {
+        let long = json!({ "a": vec![0; 20_000], "text": "x" });
+        let holds = |text: &str, payload: &serde_json::Value| EventExpression::compile(text).expect("CEL").holds("e", payload);
+        assert_eq!(holds("payload.a.exists(x, x == 1)", &long), Ok(false), "one loop over a long list is fine");
+        assert_eq!(holds("payload.a.all(x, x == 0) && payload.a.exists(x, x == 0)", &long), Ok(true), "and so is one after another");
+        let nested = "payload.a.exists(x, payload.a.exists(y, x + y == 1))";
+        let error = holds(nested, &long).expect_err("400 million steps");
+        assert!(error.contains("20000 entries"), "{error}");
+        assert_eq!(holds(nested, &json!({ "a": [0, 0, 1] })), Ok(true));
+        let texts = json!({ "a": vec!["y"; 1000], "text": "x".repeat(10_000_000) });
+        assert!(holds("payload.a.exists(x, payload.text.contains(x))", &texts).is_err(), "ten billion bytes to look through");
     }
 }

@@ -15,6 +15,8 @@ mod error;
 mod example;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod hostile;
 mod key_file;
 mod locator;
 mod payload;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::{Binding, Definitions, Incoming, NewBinding, Received, ReceivedEvent, Refusal};
 
-fn binding(source: &str, secrets: &[&str]) -> Binding {
+pub(crate) fn binding(source: &str, secrets: &[&str]) -> Binding {
     with_options(source, secrets, "{}").expect("a binding")
 }
 
@@ -22,14 +22,14 @@ fn with_options(source: &str, secrets: &[&str], options: &str) -> Result<Binding
 }
 
 /// A request at a time in seconds.
-struct Sent {
-    headers: HeaderMap,
+pub(crate) struct Sent {
+    pub(crate) headers: HeaderMap,
     body: Bytes,
     at: i64,
 }
 
 impl Sent {
-    fn new(at: i64, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
+    pub(crate) fn new(at: i64, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Self {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"));
@@ -43,14 +43,14 @@ impl Sent {
         binding.receive(&Incoming { method: &method, uri: &uri, headers: &self.headers, body: &self.body, now, channel: None })
     }
 
-    fn event(&self, binding: &Binding) -> ReceivedEvent {
+    pub(crate) fn event(&self, binding: &Binding) -> ReceivedEvent {
         match self.to(binding) {
             Ok(Received::Events(mut events)) if events.len() == 1 => events.remove(0),
             other => panic!("one event, not {other:?}"),
         }
     }
 
-    fn status(&self, binding: &Binding) -> u16 {
+    pub(crate) fn status(&self, binding: &Binding) -> u16 {
         self.to(binding).map_or_else(|refusal| refusal.status, |_| 200)
     }
 }

@@ -215,10 +215,11 @@ struct EventView {
 
 /// Deliveries, the newest first.
 #[utoipa::path(get, path = "/events", tag = "events", params(EventQuery), security(("bearer" = ["viewer"])),
-    responses((status = 200, description = "A page of deliveries.", body = Page<DeliveryView>)))]
+    responses((status = 200, description = "A page of deliveries.", body = Page<DeliveryView>), (status = 404, description = "There is no such webhook.")))]
 async fn event_list(State(state): State<WebState>, caller: Caller, Query(query): Query<EventQuery>) -> Result<Json<Page<DeliveryView>>> {
     if let Some(webhook) = &query.webhook {
         caller.must_for(Action::Read, Some(webhook))?;
+        must_exist(&state, webhook).await?;
     }
     let sought = Sought { field: query.payload.as_deref().map(PayloadField::read).transpose()?, text: String::new() };
     let filter = DeliveryFilter {
@@ -232,6 +233,12 @@ async fn event_list(State(state): State<WebState>, caller: Caller, Query(query):
     };
     let page = find_page(&state, &caller, (&filter, &sought), Filling::new(query.cursor, query.limit, true)).await?;
     Ok(Json(page.page(DeliveryView::from)))
+}
+
+/// A name that was mistyped is said; an empty list would look like a webhook without events.
+pub(crate) async fn must_exist(state: &WebState, webhook: &WebhookName) -> Result<()> {
+    let known = state.store.webhook_fetch(webhook).await?;
+    known.map(drop).ok_or_else(|| Problem::not_found(format!("there is no webhook `{webhook}`")))
 }
 
 /// Fills a page with the deliveries that the caller sees, newest first.
@@ -413,7 +420,8 @@ struct Replayed {
 
 /// Delivers many events again, oldest first.
 #[utoipa::path(post, path = "/webhooks/{webhook}/events/replay", tag = "events", request_body = ReplayAllWish,
-    security(("bearer" = ["developer"])), responses((status = 200, description = "How many.", body = Replayed)))]
+    security(("bearer" = ["developer"])),
+    responses((status = 200, description = "How many.", body = Replayed), (status = 404, description = "There is no such webhook.")))]
 async fn event_replay_all(
     State(state): State<WebState>,
     caller: Caller,

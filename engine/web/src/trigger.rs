@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::caller::Caller;
 use crate::error::{Body, Path, Query, Result};
+use crate::event::must_exist;
 use crate::{WebState, words};
 
 pub(crate) fn routes() -> OpenApiRouter<WebState> {
@@ -67,11 +68,12 @@ struct Triggers {
 
 /// Triggers of what is deployed, by webhook, environment and name.
 #[utoipa::path(get, path = "/triggers", tag = "events", params(TriggerQuery), security(("bearer" = ["viewer"])),
-    responses((status = 200, description = "The triggers.", body = Triggers)))]
+    responses((status = 200, description = "The triggers.", body = Triggers), (status = 404, description = "There is no such webhook.")))]
 async fn trigger_list(State(state): State<WebState>, caller: Caller, Query(query): Query<TriggerQuery>) -> Result<Json<Triggers>> {
     let known = match &query.webhook {
         Some(webhook) => {
             caller.must_for(Action::Read, Some(webhook))?;
+            must_exist(&state, webhook).await?;
             state.store.subscription_list(webhook, None).await?
         }
         None => state.store.subscription_list_all().await?,

@@ -37,6 +37,7 @@ pub(crate) struct Finding {
 pub(crate) fn doctor(configuration: &Configuration, json: bool) -> anyhow::Result<ExitCode> {
     let mut findings = examine(&configuration.data);
     findings.extend(event_sources(configuration));
+    findings.push(kept_events(configuration));
     if json {
         output::json(&serde_json::to_value(&findings)?);
     } else {
@@ -139,6 +140,17 @@ fn credential(provider: &str) -> &'static str {
         "google_calendar" => "CREDENTIALS",
         _ => "TOKEN",
     }
+}
+
+/// How long events are kept, and how much room they may take.
+fn kept_events(configuration: &Configuration) -> Finding {
+    let retention = &configuration.retention;
+    let days = retention.events.as_secs_f64() / 86_400.0;
+    let (level, room) = match retention.event_bytes {
+        0 => (Level::Missing, "without a limit of the room they take; set `retention.event_bytes`, or they fill the disk".to_owned()),
+        bytes => (Level::Ok, format!("up to {:.1} GiB", bytes as f64 / f64::from(1 << 30))),
+    };
+    Finding { name: "events", level, text: format!("kept for {days:.1} days, {room}") }
 }
 
 fn program(program: &Program) -> Finding {

@@ -49,7 +49,13 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
     for trigger in items.iter().filter(|trigger| trigger["steps"].is_string()) {
         let place = format!("{} of {} in {}", text(&trigger["name"]), text(&trigger["webhook"]), text(&trigger["environment"]));
         println!("\n{place} waits for its first event. Until {} knows the address:", text(&trigger["source"]));
-        for line in trigger["steps"].as_str().unwrap_or_default().lines() {
+        let steps = trigger["steps"].as_str().unwrap_or_default();
+        // The daemon names the path alone as long as it is not told its `public_url`; here it is reached under this one.
+        let steps = match (trigger["url"].is_null(), trigger["address"].as_str()) {
+            (true, Some(path)) => steps.replace(path, &format!("{}{path}", client.server)),
+            _ => steps.to_owned(),
+        };
+        for line in steps.lines() {
             println!("  {}", plain(line));
         }
     }
@@ -171,10 +177,11 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
     for part in answer["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let delivery = &part["delivery"];
         println!(
-            "\n{} in {}: {} {}",
+            "\n{} in {}: {}{} {}",
             text(&delivery["id"]),
             text(&delivery["environment"]),
             text(&delivery["status"]),
+            if delivery["replay"] == true { " (replay)" } else { "" },
             text(&delivery["status_reason"])
         );
         for attempt in part["attempts"].as_array().map(Vec::as_slice).unwrap_or_default() {

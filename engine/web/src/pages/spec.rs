@@ -53,6 +53,15 @@ impl From<&Mistake> for Remark {
     }
 }
 
+impl Remark {
+    /// A mistake that no line of the file shows: it is in another one, an event source of the repository, or has no place.
+    fn elsewhere(mistake: &Mistake, file: &str) -> Self {
+        let Mistake { file: its, line, column, message, .. } = mistake;
+        let place = if its == file { String::new() } else { format!("`{its}:{line}:{column}`: ") };
+        Self { message: visible(&format!("{place}{message}")), ..Self::from(mistake) }
+    }
+}
+
 impl View for SpecPage {
     const TEMPLATE: &'static str = "pages/spec.html";
 
@@ -149,7 +158,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         mistakes = run.status_reason.as_deref().map(|reason| told(reason, &file)).unwrap_or_default();
     }
     let count = text.as_deref().map_or(0, |text| text.lines().count());
-    let placed = |mistake: &Mistake| mistake.line > 0 && mistake.line as usize <= count;
+    let count_of_all = mistakes.len();
+    let is_placed = |mistake: &Mistake| mistake.file == file && mistake.line > 0 && mistake.line as usize <= count;
+    let (here, elsewhere): (Vec<Mistake>, Vec<Mistake>) = mistakes.into_iter().partition(is_placed);
     Ok(template::page(&SpecPage {
         layout: Layout::new(&visitor, "board", format!("{file} · {name}")),
         webhook: name.to_string(),
@@ -158,9 +169,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         commit: short(&revision.commit),
         run_number: run.number,
         run_url: urls::run(run.id),
-        lines: text.as_deref().map(|text| marked(text, &mistakes)),
-        elsewhere: mistakes.iter().filter(|mistake| !placed(mistake)).map(Remark::from).collect(),
-        mistakes: mistakes.len(),
+        lines: text.as_deref().map(|text| marked(text, &here)),
+        elsewhere: elsewhere.iter().map(|mistake| Remark::elsewhere(mistake, &file)).collect(),
+        mistakes: count_of_all,
     }))
 }
 
@@ -169,6 +180,22 @@ mod tests {
     use hookwright_spec::parse;
 
     use super::*;
+
+    #[test]
+    fn a_mistake_in_an_event_source_is_said_with_its_file_and_marks_no_line_of_this_one() {
+        let mistake = |file: &str| Mistake {
+            file: file.to_owned(),
+            line: 5,
+            column: 1,
+            length: 3,
+            excerpt: String::new(),
+            message: "no field `knd`".to_owned(),
+            help: "did you mean `kind`?".to_owned(),
+        };
+        let remark = Remark::elsewhere(&mistake("triggers/mine.yaml"), "webhook.yaml");
+        assert_eq!(remark.message, "`triggers/mine.yaml:5:1`: no field `knd`");
+        assert_eq!(Remark::elsewhere(&mistake("webhook.yaml"), "webhook.yaml").message, "no field `knd`");
+    }
 
     #[test]
     fn a_mistake_is_marked_where_it_stands_whether_parsed_or_told() {

@@ -12,6 +12,25 @@ macro_rules! columns {
     };
 }
 
+macro_rules! list {
+    ($which:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM promotions WHERE ",
+            $which,
+            " AND ($2 IS NULL OR environment = $2) AND ($3 = 0 OR status IN ('waiting', 'deploying')) AND ($4 IS NULL OR id < $4) ORDER BY ",
+            $order,
+            " DESC LIMIT $5"
+        )
+    };
+}
+
+const LIST: &str = list!("($1 IS NULL OR webhook = $1)", "id");
+const OF_WEBHOOK: &str = list!("webhook = $1", "id");
+/// What has not ended, by the index of that. Ordered by an expression: by the column SQLite would walk all of history along the primary key.
+pub(crate) const OPEN: &str = list!("status IN ('waiting', 'deploying') AND ($1 IS NULL OR webhook = $1)", "id || ''");
+
 /// Which promotions are listed, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct PromotionFilter {
@@ -96,14 +115,14 @@ impl Store {
 
     /// Promotions, newest first.
     pub async fn promotion_list(&self, filter: &PromotionFilter) -> Result<Vec<Promotion>> {
-        const LIST: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM promotions WHERE ($1 IS NULL OR webhook = $1) AND ($2 IS NULL OR environment = $2)
-              AND ($3 = 0 OR status IN ('waiting', 'deploying')) AND ($4 IS NULL OR id < $4) ORDER BY id DESC LIMIT $5"
-        );
-        let values = args![filter.webhook.clone(), filter.environment.clone(), filter.open, filter.before, filter.limit];
-        self.fetch_all(LIST, values).await?.iter().map(read).collect()
+        let (webhook, environment) = (filter.webhook.clone(), filter.environment.clone());
+        let statement = match (&webhook, filter.open) {
+            (Some(_), _) => OF_WEBHOOK,
+            (None, true) => OPEN,
+            (None, false) => LIST,
+        };
+        let values = args![webhook, environment, filter.open, filter.before, filter.limit];
+        self.fetch_all(statement, values).await?.iter().map(read).collect()
     }
 }
 

@@ -107,7 +107,8 @@ const RUN_LIST: &str = select_runs!(
 );
 const RUN_LIST_OF_WEBHOOK: &str =
     select_runs!("FROM runs WHERE webhook = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR id < $3) ORDER BY id DESC LIMIT $4");
-const RUN_OPEN: &str = "SELECT id, stop_status, stop_reason FROM runs WHERE ended_at IS NULL ORDER BY id";
+// Without an order: SQLite would walk all of history along the primary key for it.
+const RUN_OPEN: &str = "SELECT id, stop_status, stop_reason FROM runs WHERE ended_at IS NULL";
 const RUN_UPDATE: &str = "UPDATE runs SET status = $1, status_reason = $2, started_at = $3, ended_at = $4 WHERE id = $5 AND status = $6";
 const RUN_STOP: &str = "UPDATE runs SET stop_status = $1, stop_reason = $2 WHERE id = $3 AND ended_at IS NULL AND stop_status IS NULL";
 const RUN_SUPERSEDE: &str = "UPDATE runs SET stop_status = 'superseded', stop_reason = $1, superseded_by = $2 \
@@ -171,7 +172,10 @@ impl Store {
     /// Every run that has not ended, oldest first.
     pub async fn run_open(&self) -> Result<Vec<OpenRun>> {
         let rows = self.fetch_all(RUN_OPEN, Vec::new()).await?;
-        rows.iter().map(|row| Ok(OpenRun { id: row.parse("id")?, stop: stop(row)? })).collect()
+        let open = rows.iter().map(|row| Ok(OpenRun { id: row.parse("id")?, stop: stop(row)? }));
+        let mut open = open.collect::<Result<Vec<_>>>()?;
+        open.sort_unstable_by_key(|run| run.id);
+        Ok(open)
     }
 
     /// Writes a run's status; `false` when the stored one is not `from`.
@@ -261,4 +265,49 @@ fn record(row: &Row) -> Result<RunRecord> {
 fn stop(row: &Row) -> Result<Option<RunStop>> {
     let Some(status) = row.optional_parse::<StageStatus>("stop_status")? else { return Ok(None) };
     Ok(Some(RunStop { status, reason: row.optional_text("stop_reason")?.unwrap_or_default() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hookwright_core::{Clock, IdSource, Timestamp};
+
+    use super::RUN_OPEN;
+    use crate::promotion::OPEN;
+    use crate::{SecretKey, Store, StoreOptions};
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(1)
+        }
+
+        fn monotonic(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+    }
+
+    impl IdSource for Fixed {
+        fn uuid(&self) -> uuid::Uuid {
+            uuid::Uuid::nil()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_every_few_seconds_reads_what_is_open_and_never_all_of_history() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
+        let url = format!("sqlite://{}", folder.path().join("db").display());
+        let options = StoreOptions { url, clock: Arc::new(Fixed), ids: Arc::new(Fixed), key, failpoint: None };
+        let store = Store::open(options).await.expect("a store");
+        for (statement, index) in [(RUN_OPEN, "runs_open"), (OPEN, "promotions_open")] {
+            let explain = Box::leak(format!("EXPLAIN QUERY PLAN {statement}").into_boxed_str());
+            let plan = store.fetch_all(explain, Vec::new()).await.expect("a plan");
+            let first = plan[0].text("detail").expect("a text");
+            assert!(first.ends_with(index), "{statement}: {first}");
+        }
+        store.close().await;
+    }
 }

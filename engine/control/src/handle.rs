@@ -25,14 +25,14 @@ impl Control {
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) when the store cannot be read.
     pub async fn start(deps: Deps) -> Result<Self> {
-        reconcile::fill_routes(&deps).await?;
+        let reconciled = reconcile::fill_routes(&deps).await?;
         let tasks = Tasks::new();
         let looks = Looks::default();
         tasks.spawn("intake", intake::run(deps.clone(), looks.clone(), tasks.clone()));
         tasks.spawn("scheduler", scheduler::run(deps.clone(), tasks.clone()));
         tasks.spawn("retention", retention::run(deps.clone(), tasks.clone()));
         tasks.spawn("promotion", promotion::run(deps.clone(), tasks.clone()));
-        tasks.spawn("reconcile", reconcile::run(deps.clone(), tasks.clone()));
+        tasks.spawn("reconcile", reconcile::run(deps.clone(), tasks.clone(), reconciled));
         tasks.spawn("subscriptions", subscription::run(deps.clone(), tasks.clone()));
         tasks.spawn("event-news", event::tell_watchers(deps.clone(), tasks.clone()));
         Ok(Self { inner: Arc::new(Inner { deps, tasks, looks }) })

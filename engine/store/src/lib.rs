@@ -3,6 +3,7 @@
 mod approval;
 mod artifact;
 mod audit;
+mod binding;
 mod board;
 mod cache;
 mod channel;
@@ -38,6 +39,7 @@ mod webhook;
 mod webhook_spec;
 
 pub use audit::{AuditEntry, AuditFilter, NewAudit};
+pub use binding::BindingStamp;
 pub use board::{NewestRun, ReleaseInfo};
 pub use cache::CacheEntry;
 pub use delivery::DeliveryFilter;

@@ -107,9 +107,10 @@ impl Store {
 
     /// Keeps the secret that a provider handed out, sealed.
     pub async fn subscription_secret_set(&self, tx: &mut Tx, id: SubscriptionId, secret: &SecretValue) -> Result<()> {
-        const UPDATE: &str = "UPDATE subscriptions SET secret = $1 WHERE id = $2";
+        const UPDATE: &str = "UPDATE subscriptions SET secret = $1, updated_at = $2 WHERE id = $3";
         let sealed = self.inner.key.seal(&format!("subscription/{id}"), secret)?;
-        tx.execute(UPDATE, args![sealed, id]).await.map(drop)
+        let now = tx.clock.now();
+        tx.execute(UPDATE, args![sealed, now, id]).await.map(drop)
     }
 
     /// The secret that a provider handed out.

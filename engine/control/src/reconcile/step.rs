@@ -4,6 +4,7 @@ use hookwright_core::port::{Access, DeploymentSpec, Notifier, Observed, RouteTar
 use hookwright_core::status::{DeploymentStatus, PromotionStatus};
 use hookwright_core::{Blame, Deployment, InstanceState, Origin, Promotion};
 use hookwright_spec::Spec;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tracing::info;
 
@@ -52,9 +53,9 @@ pub(super) async fn step(deps: &Deps, state: &mut State, deployment: &Deployment
             if let Some(reason) = observed.given_up {
                 return fail(deps, deployment, reason).await;
             }
-            if is_well(deps, deployment).await? { go_live(deps, deployment).await } else { Ok(()) }
+            if is_well(deps, deployment).await? { go_live(deps, state, deployment).await } else { Ok(()) }
         }
-        _ => route(deps, deployment).await,
+        _ => keep_routed(deps, state, deployment).await,
     }
 }
 
@@ -115,16 +116,41 @@ async fn wanted(deps: &Deps, deployment: &Deployment) -> Result<DeploymentSpec> 
     })
 }
 
+/// What of a runtime's observations a route is made of.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    backends: Vec<SocketAddr>,
+    reason: Option<String>,
+}
+
+impl Shown {
+    fn of(observed: Observed) -> Self {
+        let ready = observed.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
+        let backends = ready.filter_map(|instance| instance.address).collect();
+        let reason = observed.given_up.or_else(|| observed.instances.iter().find_map(|instance| instance.reason.clone()));
+        Self { backends, reason }
+    }
+}
+
+/// Sends the route of a live deployment to where its ready instances are, unless it is known to be there.
+pub(super) async fn keep_routed(deps: &Deps, state: &mut State, deployment: &Deployment) -> Result<()> {
+    let shown = Shown::of(deps.runtime.observe(&deployment.id).await?.unwrap_or_default());
+    if state.routed.get(&deployment.id) != Some(&shown) {
+        state.routed.remove(&deployment.id);
+        route(deps, deployment, shown.clone()).await?;
+        state.routed.insert(deployment.id, shown);
+    }
+    Ok(())
+}
+
 /// Sends the route to the ready instances of a live deployment; without one it says why.
-pub(super) async fn route(deps: &Deps, deployment: &Deployment) -> Result<()> {
-    let observed: Observed = deps.runtime.observe(&deployment.id).await?.unwrap_or_default();
+async fn route(deps: &Deps, deployment: &Deployment, shown: Shown) -> Result<()> {
     let (_, spec) = spec(deps, deployment).await?;
-    let ready = observed.instances.iter().filter(|instance| instance.state == InstanceState::Ready);
-    let reason = observed.given_up.or_else(|| observed.instances.iter().find_map(|instance| instance.reason.clone()));
+    let Shown { backends, reason } = shown;
     let target = RouteTarget {
         deployment: deployment.id,
         generation: deployment.generation,
-        backends: ready.filter_map(|instance| instance.address).collect(),
+        backends,
         unavailable_reason: Some(reason.unwrap_or_else(|| "no instance is ready; they are being started again".to_owned())),
         access: if spec.api.security.is_empty() { Access::Open } else { Access::DaemonToken },
         response_timeout: RESPONSE,
@@ -140,7 +166,7 @@ async fn promotion(deps: &Deps, deployment: &Deployment) -> Result<Promotion> {
     deps.store.promotion_fetch(deployment.promotion).await?.ok_or_else(missing)
 }
 
-async fn go_live(deps: &Deps, deployment: &Deployment) -> Result<()> {
+async fn go_live(deps: &Deps, state: &mut State, deployment: &Deployment) -> Result<()> {
     let promotion = promotion(deps, deployment).await?;
     let (release, spec) = spec(deps, deployment).await?;
     let previous = deps.store.deployment_current(&deployment.webhook, &deployment.environment).await?;
@@ -165,7 +191,7 @@ async fn go_live(deps: &Deps, deployment: &Deployment) -> Result<()> {
         }
     }
     tx.commit("deployment.live").await?;
-    route(deps, &live).await?;
+    keep_routed(deps, state, &live).await?;
     info!(deployment.id = %live.id, "{} of `{}` is live in `{}`", release.id, live.webhook, live.environment);
     wake_all(deps);
     Ok(())

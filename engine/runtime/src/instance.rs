@@ -12,10 +12,11 @@ use hookwright_core::{Blame, Clock, InstanceState, InstanceStatus, PortError};
 use tokio::sync::Notify;
 
 use crate::executor::{lent, millis, unusable};
+use crate::listeners::Listeners;
+use crate::probe;
 use crate::sandbox::{Bubblewrap, HOME};
 use crate::supervised::{Supervised, remove_tree};
 use crate::supervisor::{Mount, Order};
-use crate::{probe, process};
 
 /// The first pause before a dead instance is started again; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -50,6 +51,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) limits: Limits,
     /// Told when a process ends.
     pub(crate) changed: &'a Arc<Notify>,
+    pub(crate) listeners: &'a Listeners,
 }
 
 /// An instance and the folder of its processes: `<folder>/<attempt>/`.
@@ -172,6 +174,11 @@ impl Instance {
         (self.status.state == InstanceState::BackingOff).then(|| self.not_before.saturating_sub(now))
     }
 
+    /// Whether the last liveness probes failed, fewer than it takes to end it.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.failures > 0
+    }
+
     /// The end of its log as part of a sentence; empty when there is none.
     fn last_lines(&self) -> String {
         let lines = self.process().tail(SHOWN_LINES);
@@ -288,7 +295,7 @@ impl Instance {
         let now = around.clock.monotonic();
         let answers = probe::answers(self.address(), health.readiness.as_deref()).await;
         // A stranger that took the port meanwhile must not be given this handler's requests.
-        if answers && self.ports().is_none_or(|ports| ports.contains(&self.port)) {
+        if answers && self.ports(around).is_none_or(|ports| ports.contains(&self.port)) {
             self.status.state = InstanceState::Ready;
             self.status.address = Some(self.address());
             self.status.reason = None;
@@ -306,13 +313,13 @@ impl Instance {
     }
 
     /// The ports that its process listens on, when they can be seen.
-    fn ports(&self) -> Option<Vec<u16>> {
-        self.process().record().and_then(|record| process::listening(&record))
+    fn ports(&self, around: &Surroundings<'_>) -> Option<Vec<u16>> {
+        self.process().record().and_then(|record| around.listeners.of(&record, self.port))
     }
 
     /// Why an instance that runs is not ready.
     fn silence(&self, around: &Surroundings<'_>, answered: bool) -> String {
-        let ports = self.ports().unwrap_or_default();
+        let ports = self.ports(around).unwrap_or_default();
         match (ports.contains(&self.port), ports.first()) {
             (false, Some(other)) => {
                 format!("the handler listens on port {other} instead of $PORT = {}; read the variable PORT", self.port)

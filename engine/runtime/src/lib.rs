@@ -4,6 +4,7 @@
 mod commands;
 mod executor;
 mod instance;
+mod listeners;
 mod log_file;
 mod mask;
 mod probe;

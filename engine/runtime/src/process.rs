@@ -233,31 +233,3 @@ pub(crate) fn exact_memory(pids: &[i32]) -> u64 {
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
-
-/// The TCP ports that a supervisor's child, or anything it started, listens on, sorted; `None` when that cannot be seen.
-pub(crate) fn listening(record: &Record) -> Option<Vec<u16>> {
-    let mut seen = false;
-    let mut sockets = BTreeSet::new();
-    for pid in tree(record.supervisor, None) {
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        seen = true;
-        let targets = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()?.to_str().map(str::to_owned));
-        sockets.extend(targets.filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())));
-    }
-    let mut ports: Vec<u16> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| table.lines().skip(1).filter_map(|line| listener(line, &sockets)).collect::<Vec<_>>())
-        .collect();
-    ports.sort_unstable();
-    ports.dedup();
-    seen.then_some(ports)
-}
-
-/// The port of a line of `/proc/net/tcp`, when it is a listening socket (state `0A`) among `sockets`.
-fn listener(line: &str, sockets: &BTreeSet<String>) -> Option<u16> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let listens = fields.get(3) == Some(&"0A") && sockets.contains(*fields.get(9)?);
-    let port = fields.get(1)?.rsplit(':').next()?;
-    listens.then(|| u16::from_str_radix(port, 16).ok()).flatten()
-}

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::executor::unusable;
 use crate::instance::{Instance, Surroundings, attempts, end_processes};
+use crate::listeners::Listeners;
 use crate::log_file;
 use crate::sandbox::Bubblewrap;
 use crate::supervised::{Supervised, remove_tree, write_aside};
@@ -25,8 +26,12 @@ const EAGER: Duration = Duration::from_millis(20);
 const PATIENT: Duration = Duration::from_millis(100);
 /// What is meant by longer.
 const LONGER: Duration = Duration::from_secs(3);
-/// How often afterwards.
-const STEADY: Duration = Duration::from_secs(1);
+/// The longest rest between two looks while an instance waits to be started again.
+const RESTING: Duration = Duration::from_secs(1);
+/// How often afterwards: the end of a process wakes whoever looks after it, so this is what a lost wake-up costs.
+const STEADY: Duration = Duration::from_secs(15);
+/// The same where liveness is asked for.
+const ALIVE: Duration = Duration::from_secs(5);
 
 /// What a [`ProcessRuntime`] needs.
 pub struct RuntimeOptions {
@@ -55,6 +60,7 @@ pub struct ProcessRuntime {
 struct Shared {
     options: RuntimeOptions,
     unpacking: tokio::sync::Mutex<()>,
+    listeners: Listeners,
 }
 
 /// A deployment that is looked after.
@@ -78,7 +84,7 @@ impl ProcessRuntime {
         for folder in ["images", "deployments"] {
             fs::create_dir_all(options.directory.join(folder)).map_err(unusable)?;
         }
-        let shared = Shared { options, unpacking: tokio::sync::Mutex::default() };
+        let shared = Shared { options, unpacking: tokio::sync::Mutex::default(), listeners: Listeners::default() };
         Ok(Self { shared: Arc::new(shared), kept: Mutex::default() })
     }
 
@@ -176,8 +182,11 @@ async fn look_after(shared: Arc<Shared>, folder: PathBuf, kept: (Arc<Mutex<Deplo
         // All that are not ready rest: until the first of them may go on.
         let resting = rest.collect::<Option<Vec<_>>>().and_then(|rests| rests.into_iter().min());
         let pause = match resting {
+            // Whether it is really unwell is found out sooner.
+            _ if ready && instances.iter().any(Instance::is_doubtful) => RESTING,
+            _ if ready && spec.health.liveness.is_some() => ALIVE,
             _ if ready => STEADY,
-            Some(rest) => rest.clamp(EAGER, STEADY),
+            Some(rest) => rest.clamp(EAGER, RESTING),
             None if at.saturating_sub(waiting_since) > LONGER => PATIENT,
             None => EAGER,
         };
@@ -204,6 +213,7 @@ async fn look(shared: &Shared, folder: &Path, spec: &DeploymentSpec, (instances,
         sandbox: options.sandbox.as_deref(),
         limits: options.limits,
         changed,
+        listeners: &shared.listeners,
     };
     while instances.len() < spec.instances as usize {
         let ordinal = u32::try_from(instances.len()).unwrap_or(u32::MAX);
@@ -275,7 +285,11 @@ impl Runtime for ProcessRuntime {
     async fn apply(&self, deployment: &DeploymentSpec) -> Result<(), PortError> {
         let folder = self.folder(&deployment.id);
         fs::create_dir_all(&folder).map_err(unusable)?;
-        write_aside(&folder, "image", deployment.image.hex().as_bytes()).map_err(unusable)?;
+        let hex = deployment.image.hex();
+        // A start of the daemon applies everything anew: what stands there already is not synced to the disk again.
+        if fs::read(folder.join("image")).ok().as_deref() != Some(hex.as_bytes()) {
+            write_aside(&folder, "image", hex.as_bytes()).map_err(unusable)?;
+        }
         let mut kept = locked(&self.kept);
         if let Some(known) = kept.get(&deployment.id) {
             *locked(&known.wanted) = deployment.clone();

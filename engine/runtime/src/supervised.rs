@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookwright_core::port::{JobEnd, JobState};
 use hookwright_core::{LogStream, PortError, Timestamp};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::executor::{lent, millis, unusable};
@@ -176,6 +179,26 @@ impl Supervised {
 
     /// Calls `then` when no supervisor is left, whether this daemon started it or found it.
     pub(crate) fn on_end(&self, then: impl FnOnce() + Send + 'static) {
+        let Some(supervisor) = self.supervisor() else { return self.on_release(then) };
+        tokio::spawn(async move {
+            // An error is as good a reason to look as the end.
+            let _ = supervisor.readable().await;
+            then();
+        });
+    }
+
+    /// What the kernel reports the end of the supervisor by; `None` when there is none, or the kernel cannot.
+    #[expect(deprecated, reason = "what may go wrong with it are types that do not own their descriptor; its successor is unsafe code")]
+    fn supervisor(&self) -> Option<AsyncFd<OwnedFd>> {
+        let record = self.record()?;
+        let handle = pidfd_open(Pid::from_raw(record.supervisor)?, PidfdFlags::empty()).ok()?;
+        // Only now: the number may have been given to another process until the handle was there, and never afterwards.
+        let is_it = process::start_time(record.supervisor) == Some(record.supervisor_start);
+        AsyncFd::with_interest(handle, Interest::READABLE).ok().filter(|_| is_it)
+    }
+
+    /// The same by the lock.
+    fn on_release(&self, then: impl FnOnce() + Send + 'static) {
         let folder = self.folder.clone();
         // A thread of its own: the end of the daemon must not wait for the end of the process.
         let waiting = std::thread::Builder::new().name("supervised".to_owned()).stack_size(128 * 1024).spawn(move || {

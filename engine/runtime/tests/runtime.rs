@@ -267,6 +267,36 @@ async fn a_killed_handler_in_a_sandbox_is_started_again() {
     a_killed_handler_comes_back(House::new(Some(sandbox))).await;
 }
 
+#[tokio::test]
+async fn a_handler_that_does_not_answer_its_liveness_probe_any_more_is_started_again() {
+    let house = House::new(None);
+    let code = "def answer(handler):
+    if handler.path == '/alive' and os.path.exists(os.environ['HOME'] + '/ill'):
+        os.remove(os.environ['HOME'] + '/ill')
+        serve.ill = True
+    if handler.path == '/alive' and getattr(serve, 'ill', False):
+        raise RuntimeError('ill')
+    return str(os.getpid())
+serve()";
+    let mut deployment = house.deployment(1, code);
+    deployment.health.liveness = Some("/alive".to_owned());
+    house.runtime.apply(&deployment).await.expect("it is applied");
+    let before = house.answer(&deployment.id).await;
+    std::fs::write(house.kept(&deployment).join("0/home/ill"), "").expect("a written file");
+    let why = until("the end of the handler", async || {
+        let observed = house.observed(&deployment.id).await;
+        observed.instances.first().filter(|one| one.state == InstanceState::BackingOff)?.reason.clone()
+    });
+    assert_eq!(why.await, "`/alive` failed 3 times in a row");
+    house
+        .pass_rests("another start", &deployment.id, |observed| {
+            observed.instances.first().filter(|one| one.restarts == 1 && one.state == InstanceState::Ready).map(|_| ())
+        })
+        .await;
+    assert_ne!(house.answer(&deployment.id).await, before);
+    house.end(&[&deployment]).await;
+}
+
 #[test]
 fn a_handler_is_adopted_on_its_port_by_the_next_daemon() {
     let house = House::new(None);

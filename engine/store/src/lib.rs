@@ -49,7 +49,7 @@ pub use inbox::{Accepted, AttemptEnd, Inbox, NewEvent};
 pub use key::SecretKey;
 pub use missed::MissedDelivery;
 pub use password::{hash_password, is_password};
-pub use pool::{Failpoint, Moment, Store, StoreOptions, Tx};
+pub use pool::{Answer, Failpoint, Moment, Store, StoreOptions, Tx};
 pub use promotion::PromotionFilter;
 pub use run::{NewRunRecord, OpenRun, RunConcurrency, RunFilter, RunRecord, RunStop};
 pub use session::NewSession;

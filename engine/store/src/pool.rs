@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,10 @@ const ADVISORY_LOCK: i64 = i64::from_be_bytes(*b"hookwrig");
 /// How often, and how far apart, the lock of a database is asked for.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the database answers. Boxed here, so that what speaks to the databases is compiled once: an `async fn` is compiled anew into every
+/// crate and unit that awaits it, and was nearly a third of the engine's code.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// Called with the name of each transition on both sides of its commit; a crash test ends the process there.
 pub type Failpoint = Arc<dyn Fn(&'static str, Moment) + Send + Sync>;
@@ -131,14 +136,18 @@ impl Store {
     }
 
     /// Begins a transaction. On SQLite it has the one writer: keep it short and call nothing outside meanwhile.
-    pub async fn begin(&self) -> Result<Tx> {
-        let failpoint = self.inner.failpoint.clone();
-        let kind = match &self.inner.pool {
-            Pool::Sqlite { writer, .. } => TxKind::Sqlite(writer.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?),
-            Pool::Postgres(pool) => TxKind::Postgres(pool.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?),
-        };
-        let Inner { clock, ids, refusals, .. } = &*self.inner;
-        Ok(Tx { kind, failpoint, clock: clock.clone(), ids: ids.clone(), refusals: refusals.clone() })
+    pub fn begin(&self) -> Answer<'_, Tx> {
+        Box::pin(async move {
+            let failpoint = self.inner.failpoint.clone();
+            let kind = match &self.inner.pool {
+                Pool::Sqlite { writer, .. } => {
+                    TxKind::Sqlite(writer.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?)
+                }
+                Pool::Postgres(pool) => TxKind::Postgres(pool.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?),
+            };
+            let Inner { clock, ids, refusals, .. } = &*self.inner;
+            Ok(Tx { kind, failpoint, clock: clock.clone(), ids: ids.clone(), refusals: refusals.clone() })
+        })
     }
 
     /// How often the database has refused or failed since the store was opened; a name that is taken is no failure.
@@ -152,33 +161,39 @@ impl Store {
     }
 
     /// All rows of a reading statement.
-    pub(crate) async fn fetch_all(&self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>> {
-        match &self.inner.pool {
-            Pool::Sqlite { readers, .. } => {
-                bind!(statement, values).fetch_all(readers).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+    pub(crate) fn fetch_all(&self, statement: &'static str, values: Vec<Value>) -> Answer<'_, Vec<Row>> {
+        Box::pin(async move {
+            match &self.inner.pool {
+                Pool::Sqlite { readers, .. } => {
+                    bind!(statement, values).fetch_all(readers).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+                }
+                Pool::Postgres(pool) => {
+                    bind!(statement, values).fetch_all(pool).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+                }
             }
-            Pool::Postgres(pool) => {
-                bind!(statement, values).fetch_all(pool).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
-            }
-        }
-        .map_err(|cause| self.inner.refusals.note(statement, cause))
+            .map_err(|cause| self.inner.refusals.note(statement, cause))
+        })
     }
 
     /// The row of a reading statement, if there is one.
-    pub(crate) async fn fetch_optional(&self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>> {
-        match &self.inner.pool {
-            Pool::Sqlite { readers, .. } => bind!(statement, values).fetch_optional(readers).await.map(|row| row.map(Row::Sqlite)),
-            Pool::Postgres(pool) => bind!(statement, values).fetch_optional(pool).await.map(|row| row.map(Row::Postgres)),
-        }
-        .map_err(|cause| self.inner.refusals.note(statement, cause))
+    pub(crate) fn fetch_optional(&self, statement: &'static str, values: Vec<Value>) -> Answer<'_, Option<Row>> {
+        Box::pin(async move {
+            match &self.inner.pool {
+                Pool::Sqlite { readers, .. } => bind!(statement, values).fetch_optional(readers).await.map(|row| row.map(Row::Sqlite)),
+                Pool::Postgres(pool) => bind!(statement, values).fetch_optional(pool).await.map(|row| row.map(Row::Postgres)),
+            }
+            .map_err(|cause| self.inner.refusals.note(statement, cause))
+        })
     }
 
     /// One writing statement in a transaction of its own; returns the rows it touched. `transition` names its commit.
-    pub(crate) async fn execute(&self, transition: &'static str, statement: &'static str, values: Vec<Value>) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let touched = tx.execute(statement, values).await?;
-        tx.commit(transition).await?;
-        Ok(touched)
+    pub(crate) fn execute(&self, transition: &'static str, statement: &'static str, values: Vec<Value>) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut tx = self.begin().await?;
+            let touched = tx.execute(statement, values).await?;
+            tx.commit(transition).await?;
+            Ok(touched)
+        })
     }
 }
 
@@ -198,47 +213,55 @@ enum TxKind {
 
 impl Tx {
     /// Makes it durable. `transition` names what happened (`run.created`): crash tests stop right before it.
-    pub async fn commit(self, transition: &'static str) -> Result<()> {
-        let pass = |moment| self.failpoint.iter().for_each(|failpoint| failpoint(transition, moment));
-        pass(Moment::Before);
-        match self.kind {
-            TxKind::Sqlite(tx) => tx.commit().await,
-            TxKind::Postgres(tx) => tx.commit().await,
-        }
-        .map_err(|cause| self.refusals.note("COMMIT", cause))?;
-        pass(Moment::After);
-        Ok(())
+    pub fn commit(self, transition: &'static str) -> Answer<'static, ()> {
+        Box::pin(async move {
+            let pass = |moment| self.failpoint.iter().for_each(|failpoint| failpoint(transition, moment));
+            pass(Moment::Before);
+            match self.kind {
+                TxKind::Sqlite(tx) => tx.commit().await,
+                TxKind::Postgres(tx) => tx.commit().await,
+            }
+            .map_err(|cause| self.refusals.note("COMMIT", cause))?;
+            pass(Moment::After);
+            Ok(())
+        })
     }
 
     /// Runs a statement; returns the rows it touched.
-    pub(crate) async fn execute(&mut self, statement: &'static str, values: Vec<Value>) -> Result<u64> {
-        match &mut self.kind {
-            TxKind::Sqlite(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
-            TxKind::Postgres(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
-        }
-        .map_err(|cause| self.refusals.note(statement, cause))
+    pub(crate) fn execute(&mut self, statement: &'static str, values: Vec<Value>) -> Answer<'_, u64> {
+        Box::pin(async move {
+            match &mut self.kind {
+                TxKind::Sqlite(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
+                TxKind::Postgres(tx) => bind!(statement, values).execute(&mut **tx).await.map(|done| done.rows_affected()),
+            }
+            .map_err(|cause| self.refusals.note(statement, cause))
+        })
     }
 
     /// All rows of a statement, `RETURNING` included.
-    pub(crate) async fn fetch_all(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>> {
-        match &mut self.kind {
-            TxKind::Sqlite(tx) => {
-                bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+    pub(crate) fn fetch_all(&mut self, statement: &'static str, values: Vec<Value>) -> Answer<'_, Vec<Row>> {
+        Box::pin(async move {
+            match &mut self.kind {
+                TxKind::Sqlite(tx) => {
+                    bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+                }
+                TxKind::Postgres(tx) => {
+                    bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+                }
             }
-            TxKind::Postgres(tx) => {
-                bind!(statement, values).fetch_all(&mut **tx).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
-            }
-        }
-        .map_err(|cause| self.refusals.note(statement, cause))
+            .map_err(|cause| self.refusals.note(statement, cause))
+        })
     }
 
     /// The row of a statement, if there is one.
-    pub(crate) async fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Option<Row>> {
-        match &mut self.kind {
-            TxKind::Sqlite(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Sqlite)),
-            TxKind::Postgres(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Postgres)),
-        }
-        .map_err(|cause| self.refusals.note(statement, cause))
+    pub(crate) fn fetch_optional(&mut self, statement: &'static str, values: Vec<Value>) -> Answer<'_, Option<Row>> {
+        Box::pin(async move {
+            match &mut self.kind {
+                TxKind::Sqlite(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Sqlite)),
+                TxKind::Postgres(tx) => bind!(statement, values).fetch_optional(&mut **tx).await.map(|row| row.map(Row::Postgres)),
+            }
+            .map_err(|cause| self.refusals.note(statement, cause))
+        })
     }
 }
 

@@ -87,7 +87,8 @@ async fn due(
     under_way: &HashSet<RepositoryId>,
 ) -> Result<Vec<Repository>> {
     let repositories = deps.store.repository_list().await?;
-    schedule.retain(|id, _| repositories.iter().any(|repository| repository.id == *id));
+    let known: HashSet<RepositoryId> = repositories.iter().map(|repository| repository.id).collect();
+    schedule.retain(|id, _| known.contains(id));
     let hurried = looks.take_hurried();
     for id in hurried.intersection(under_way) {
         // Its look began before: another one follows.

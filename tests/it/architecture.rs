@@ -13,9 +13,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("runtime", &["core"]),
     ("control", &["core", "spec", "store"]),
     ("trigger", &["core"]),
+    ("identity", &["core"]),
     ("gateway", &["core", "spec", "store", "trigger"]),
     ("web", &["core", "spec", "store", "control"]),
-    ("cli", &["core", "spec", "store", "source", "image", "runtime", "control", "gateway", "trigger", "web"]),
+    ("cli", &["core", "spec", "store", "source", "image", "runtime", "control", "gateway", "trigger", "identity", "web"]),
     ("testkit", &[]),
     ("bench", &["core", "store", "testkit"]),
 ];
@@ -27,6 +28,7 @@ const PRIVATE: &[(&str, &[&str])] = &[
     ("axum", &["gateway", "web", "cli"]),
     ("utoipa", &["web"]),
     ("prometheus", &["web"]),
+    ("jsonwebtoken", &["identity"]),
 ];
 
 fn edges() -> BTreeMap<String, Vec<String>> {

@@ -15,6 +15,7 @@ mod hostile_stages;
 mod keeping;
 mod local;
 mod main_line;
+mod openid;
 mod own_source;
 mod presets;
 mod provider_signatures;

@@ -475,6 +475,14 @@ pub(crate) enum User {
         /// The name.
         name: String,
     },
+    /// Make a name that of somebody whom the OpenID provider knows; a password of the name is gone then.
+    Link {
+        /// The name here.
+        name: String,
+        /// What the provider calls them, as they are told when they are refused.
+        #[arg(long)]
+        subject: String,
+    },
     /// Remove somebody and sign them out; tokens of the name stay.
     Remove {
         /// The name.

@@ -14,20 +14,21 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
 use hookwright_core::port::{Isolation, Limits, PushSink, Runtime};
-use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, Scope};
+use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, RoleMap, Scope};
 use hookwright_gateway::{Gateway, GatewayOptions};
+use hookwright_identity::{OpenIdOptions, OpenIdProvider};
 use hookwright_image::Registry;
 use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
 use hookwright_source::{GitSource, GitSourceOptions};
-use hookwright_store::{SecretKey, Store, StoreOptions};
+use hookwright_store::{NewAudit, SecretKey, Store, StoreOptions};
 use hookwright_trigger::{HttpSubscriber, Provider};
-use hookwright_web::{Metrics, WebOptions};
+use hookwright_web::{Metrics, OpenId, WebOptions};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::configuration::{Configuration, Sandbox};
+use crate::configuration::{Configuration, OpenIdSettings, Sandbox};
 use crate::server;
 use crate::system::{SystemClock, UuidV7};
 
@@ -36,6 +37,12 @@ const HANDLER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long an event source may take to answer.
 const PROVIDER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an OpenID provider may take until it is connected.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who did what the daemon did by itself, in the audit log.
+const ENGINE: &str = "hookwright";
 
 /// How often, and how far apart, the lock of the data folder is asked for.
 const LOCK_TRIES: u32 = 20;
@@ -173,6 +180,8 @@ impl Daemon {
                 Some((own, address))
             }
         };
+        let openid = configuration.openid().map_err(anyhow::Error::msg)?;
+        measure(store, openid.as_ref()).await?;
         let web = hookwright_web::router(WebOptions {
             store: store.clone(),
             control: control.clone(),
@@ -187,6 +196,7 @@ impl Daemon {
             executors: settings(configuration, data).executors,
             public_url: configuration.public_url.trim_end_matches('/').to_owned(),
             trusted_proxies: configuration.trusted_proxies.clone(),
+            openid: openid.map(people_provider).transpose()?,
             heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
         });
@@ -272,6 +282,43 @@ fn subscriber(configuration: &Configuration, clock: Arc<dyn Clock>) -> Result<Ht
         }
     }
     Ok(HttpSubscriber::new(client.context("cannot make a client for event sources")?, providers, clock))
+}
+
+/// A provider that people sign in at. Redirects could carry a code or a secret elsewhere and are not followed. No connection is kept: a code is for once, and
+/// one that the provider closes just then would take it along.
+pub(crate) fn openid_provider(settings: &OpenIdSettings) -> Result<OpenIdProvider> {
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let http = builder.connect_timeout(CONNECT_PATIENCE).pool_max_idle_per_host(0).build();
+    Ok(OpenIdProvider::new(OpenIdOptions {
+        issuer: settings.issuer.clone(),
+        client_id: settings.client_id.clone(),
+        client_secret: settings.client_secret.clone(),
+        scopes: settings.scopes.clone(),
+        name_claim: settings.name_claim.clone(),
+        groups_claim: settings.groups_claim.clone(),
+        http: http.context("cannot make a client for the OpenID provider")?,
+        clock: Arc::new(SystemClock::new()),
+    }))
+}
+
+/// The same with what it is worth here.
+fn people_provider(settings: OpenIdSettings) -> Result<OpenId> {
+    let provider = Arc::new(openid_provider(&settings)?);
+    let OpenIdSettings { issuer, label, roles, groups_claim, session, .. } = settings;
+    Ok(OpenId { provider, issuer, label, roles, groups_claim, session })
+}
+
+/// Holds everybody whom a provider knows against the settings, which may be others than when they signed in.
+async fn measure(store: &Store, openid: Option<&OpenIdSettings>) -> Result<()> {
+    let nobody = RoleMap::default();
+    let mut tx = store.begin().await?;
+    let changed = tx.identity_measure(openid.map(|openid| openid.issuer.as_str()), openid.map_or(&nobody, |openid| &openid.roles)).await?;
+    for name in &changed {
+        let detail = format!("{name}: `openid` of the settings was changed");
+        tx.audit_append(NewAudit { user: ENGINE, action: "user.changed", webhook: None, environment: None, detail: &detail }).await?;
+    }
+    tx.commit("user.measured").await?;
+    Ok(())
 }
 
 /// Bubblewrap as the settings want it, tried out once.

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (9, include_str!("../migrations/0009_catch_up.sql")),
     (11, include_str!("../migrations/0011_pull_requests.sql")),
     (12, include_str!("../migrations/0012_public_status.sql")),
+    (13, include_str!("../migrations/0013_identities.sql")),
     (14, include_str!("../migrations/0014_channels.sql")),
     (15, include_str!("../migrations/0015_redaction.sql")),
 ];

@@ -15,7 +15,7 @@ const INSERT: &str = "INSERT INTO sessions (id, digest, token, user_name, create
 const HOLDER: &str = "SELECT COALESCE(users.name, tokens.user_name) AS user_name, COALESCE(users.teams, tokens.teams) AS teams,
     COALESCE(users.grants, tokens.grants) AS grants
     FROM sessions LEFT JOIN tokens ON tokens.id = sessions.token AND tokens.revoked_at IS NULL
-    LEFT JOIN users ON users.name = sessions.user_name
+    LEFT JOIN users ON users.name = sessions.user_name AND users.removed_at IS NULL
     WHERE sessions.digest = $1 AND sessions.expires_at > $2 AND (users.name IS NOT NULL OR tokens.id IS NOT NULL)";
 const USER: &str = "UPDATE users SET signed_in_at = $1 WHERE name = $2 AND password = $3";
 const END: &str = "DELETE FROM sessions WHERE digest = $1";
@@ -60,7 +60,7 @@ impl Tx {
         Ok(Some(NewSession { secret, user: user.to_owned() }))
     }
 
-    async fn session_insert(&mut self, token: Option<String>, user: Option<String>, lasts: Duration) -> Result<SecretValue> {
+    pub(crate) async fn session_insert(&mut self, token: Option<String>, user: Option<String>, lasts: Duration) -> Result<SecretValue> {
         let now = self.clock.now();
         self.execute(FORGET, args![now]).await?;
         let (id, secret) = (SessionId::new(&*self.ids), random_text()?);

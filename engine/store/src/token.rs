@@ -24,7 +24,7 @@ pub fn presented_token(authorization: &str) -> Option<String> {
 }
 
 /// 256 random bits in hexadecimal digits.
-pub(crate) fn random_text() -> Result<String> {
+pub fn random_text() -> Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| Error::Key { message: format!("the system gives no randomness: {error}") })?;
     Ok(hex::encode(bytes))

@@ -19,22 +19,28 @@ pub struct User {
     pub has_password: bool,
     /// The provider that knows the user, by its issuer.
     pub issuer: Option<String>,
+    /// What that provider calls the user.
+    pub subject: Option<String>,
+    /// Since when somebody whom a provider knows is removed.
+    pub removed_at: Option<Timestamp>,
     /// When the user was added.
     pub created_at: Timestamp,
     /// When the user signed in last.
     pub signed_in_at: Option<Timestamp>,
 }
 
-const LIST: &str =
-    "SELECT name, password, issuer, teams, grants, created_at, signed_in_at FROM users WHERE name > $1 ORDER BY name LIMIT $2";
-const FETCH: &str = "SELECT name, password, issuer, teams, grants, created_at, signed_in_at FROM users WHERE name = $1";
+const LIST: &str = "SELECT name, password, issuer, subject, removed_at, teams, grants, created_at, signed_in_at FROM users
+    WHERE name > $1 ORDER BY name LIMIT $2";
+const FETCH: &str =
+    "SELECT name, password, issuer, subject, removed_at, teams, grants, created_at, signed_in_at FROM users WHERE name = $1";
 const ANY: &str = "SELECT 1 AS one FROM users WHERE password IS NOT NULL LIMIT 1";
 const PASSWORD: &str = "SELECT password FROM users WHERE name = $1";
 const INSERT: &str =
     "INSERT INTO users (name, password, teams, grants, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING";
-const CHANGE: &str = "UPDATE users SET teams = $1, grants = $2 WHERE name = $3";
+const CHANGE: &str = "UPDATE users SET teams = $1, grants = $2 WHERE name = $3 AND issuer IS NULL";
 const PASSWORD_SET: &str = "UPDATE users SET password = $1 WHERE name = $2 AND issuer IS NULL";
-const DELETE: &str = "DELETE FROM users WHERE name = $1";
+const DELETE: &str = "DELETE FROM users WHERE name = $1 AND issuer IS NULL";
+const REMOVE: &str = "UPDATE users SET removed_at = $1, teams = '[]', grants = '[]' WHERE name = $2 AND removed_at IS NULL";
 const SESSIONS_END: &str = "DELETE FROM sessions WHERE user_name = $1";
 
 fn user(row: &Row) -> Result<User> {
@@ -44,6 +50,8 @@ fn user(row: &Row) -> Result<User> {
         grants: row.json("grants")?,
         has_password: row.optional_text("password")?.is_some(),
         issuer: row.optional_text("issuer")?,
+        subject: row.optional_text("subject")?,
+        removed_at: row.optional_instant("removed_at")?,
         created_at: row.instant("created_at")?,
         signed_in_at: row.optional_instant("signed_in_at")?,
     })
@@ -88,7 +96,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives somebody other teams and grants, which hold at once, also in sessions; `false` when there is nobody of that name.
+    /// Gives somebody other teams and grants, which hold at once, also in sessions; `false` when there is nobody of that name, or a provider
+    /// knows the user: then the settings decide.
     pub async fn user_change(&mut self, name: &str, teams: &[String], grants: &[Grant]) -> Result<bool> {
         Ok(self.execute(CHANGE, args![json_text(&teams), json_text(&grants), name]).await? > 0)
     }
@@ -98,14 +107,24 @@ impl Tx {
     pub async fn user_set_password(&mut self, name: &str, password: &str) -> Result<bool> {
         let is_set = self.execute(PASSWORD_SET, args![password, name]).await? > 0;
         if is_set {
-            self.execute(SESSIONS_END, args![name]).await?;
+            self.user_sessions_end(name).await?;
         }
         Ok(is_set)
     }
 
-    /// Removes somebody with every session; tokens of the name stay. `false` when there is nobody of that name.
+    /// Removes somebody with every session; tokens of the name stay. Whom a provider knows is remembered as removed, so that the provider alone does
+    /// not let them in again. `false` when there is nobody of that name.
     pub async fn user_delete(&mut self, name: &str) -> Result<bool> {
-        self.execute(SESSIONS_END, args![name]).await?;
-        Ok(self.execute(DELETE, args![name]).await? > 0)
+        self.user_sessions_end(name).await?;
+        if self.execute(DELETE, args![name]).await? > 0 {
+            return Ok(true);
+        }
+        let now = self.clock.now();
+        Ok(self.execute(REMOVE, args![now, name]).await? > 0)
+    }
+
+    /// Ends the sessions that somebody began without a token.
+    pub(crate) async fn user_sessions_end(&mut self, name: &str) -> Result<()> {
+        self.execute(SESSIONS_END, args![name]).await.map(drop)
     }
 }

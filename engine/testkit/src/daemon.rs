@@ -14,6 +14,9 @@ use crate::Database;
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long a test's own connection is kept for the next request.
+const IDLE: Duration = Duration::from_secs(3);
+
 /// How often a test looks again.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -62,16 +65,22 @@ impl Daemon {
     }
 
     /// The same with options. When `HOOKWRIGHT_TEST_POSTGRES` names a server, the daemon gets a database of its own there.
-    pub async fn start_with(mut options: DaemonOptions) -> Self {
+    pub async fn start_with(options: DaemonOptions) -> Self {
+        Self::start_on(None, options).await
+    }
+
+    /// The same on a listening socket that was opened before, so that others can be told its address first.
+    pub async fn start_on(socket: Option<TcpListener>, mut options: DaemonOptions) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        // The daemon closes connections that were idle for ten seconds; a request must not meet that.
+        let client = reqwest::Client::builder().timeout(PATIENCE).pool_idle_timeout(IDLE).build().expect("an HTTP client");
         let database = Database::of_the_environment();
         if let Some(database) = &database {
             options.variables.push(("HOOKWRIGHT_DATABASE".to_owned(), database.url()));
         }
-        let child = spawn(&options, folder.path(), None);
-        let mut daemon = Self { options, folder, database, socket: None, child, address: String::new(), token: String::new(), client };
+        let child = spawn(&options, folder.path(), socket.as_ref());
+        let mut daemon = Self { options, folder, database, socket, child, address: String::new(), token: String::new(), client };
         daemon.wait_ready(LOOK).await;
         daemon
     }

@@ -57,7 +57,7 @@ pub(crate) fn check_holder(user: &str, teams: &[String], grants: &[Grant]) -> Re
 }
 
 /// Names are compared when approvals are counted and read by people: what a screen does not show has no place in them.
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let unseen =
         |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     if name.trim().is_empty() || name.trim() != name || name.chars().count() > NAME || name.contains(unseen) {

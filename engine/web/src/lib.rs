@@ -13,6 +13,7 @@ mod grant;
 mod health;
 mod log;
 mod metrics;
+mod openid;
 mod page;
 mod pages;
 mod password;
@@ -57,6 +58,7 @@ use throttle::Throttle;
 
 pub use document::openapi;
 pub use metrics::Metrics;
+pub use openid::OpenId;
 
 /// The largest body of a request to the API, in bytes; the largest thing sent is a secret of 64 KiB, escaped.
 const BODY_LIMIT: usize = 1 << 20;
@@ -98,6 +100,8 @@ pub struct WebOptions {
     pub public_url: String,
     /// The networks of reverse proxies whose word about a client's address and scheme is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The provider that people sign in at, if there is one. It takes a `public_url`.
+    pub openid: Option<OpenId>,
     /// How often a quiet event stream says that it lives, and asks whether its token still holds.
     pub heartbeat: Duration,
     /// Ends every event stream, so that the daemon's end does not wait for them.

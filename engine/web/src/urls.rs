@@ -10,6 +10,9 @@ use hookwright_core::{
 pub(crate) mod pattern {
     pub(crate) const BOARD: &str = "/";
     pub(crate) const SIGN_IN: &str = "/sign-in";
+    pub(crate) const OPENID: &str = "/sign-in/openid";
+    pub(crate) const OPENID_BACK: &str = "/sign-in/openid/back";
+    pub(crate) const OPENID_SIGN_OUT: &str = "/sign-in/openid/sign-out";
     pub(crate) const SIGN_OUT: &str = "/sign-out";
     pub(crate) const SIGN_OUT_EVERYWHERE: &str = "/sign-out-everywhere";
     pub(crate) const THEME: &str = "/theme";
@@ -55,6 +58,7 @@ pub(crate) mod pattern {
     pub(crate) const ACCOUNT: &str = "/settings/account";
     pub(crate) const PEOPLE: &str = "/settings/people";
     pub(crate) const PEOPLE_PASSWORD: &str = "/settings/people/password";
+    pub(crate) const PEOPLE_LINK: &str = "/settings/people/link";
     pub(crate) const PEOPLE_REMOVE: &str = "/settings/people/remove";
     pub(crate) const TOKENS: &str = "/settings/tokens";
     pub(crate) const TOKEN_REVOKE: &str = "/settings/tokens/revoke";
@@ -64,8 +68,9 @@ pub(crate) mod pattern {
 }
 
 pub(crate) use pattern::{
-    ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, PEOPLE, PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE,
-    RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, STATUS, THEME, TOKEN_REVOKE, TOKENS,
+    ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, OPENID, OPENID_BACK, OPENID_SIGN_OUT, PEOPLE, PEOPLE_LINK,
+    PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, STATUS, THEME,
+    TOKEN_REVOKE, TOKENS,
 };
 
 /// The badge of a webhook in an environment, for anybody.

@@ -1,5 +1,5 @@
-//! `/users`: people who sign in with a password here; added, changed and removed by admins. A user's name is the identity that approvals
-//! count: a token made for the same name is the same person.
+//! `/users`: people who sign in with a password here, or at the provider; added, changed, linked and removed by admins. A user's name is the
+//! identity that approvals count: a token made for the same name is the same person.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
-use crate::grant::{GrantView, check_holder, grant_text};
+use crate::grant::{GrantView, check_holder, check_name, grant_text};
 use crate::page::{Filling, Limit, Page};
 use crate::password::Passwords;
 
@@ -23,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<WebState> {
         .routes(routes!(user_list, user_create))
         .routes(routes!(user_change, user_remove))
         .routes(routes!(user_set_password))
+        .routes(routes!(user_link))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -71,6 +72,14 @@ struct NewPassword {
     password: String,
 }
 
+/// Somebody whom the provider knows.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct KnownAs {
+    /// What the provider calls them, `sub` in its tokens: 1 to 255 characters. Whoever is refused because of the name is told it.
+    subject: String,
+}
+
 /// Somebody who signs in.
 #[derive(Serialize, ToSchema)]
 #[schema(as = User)]
@@ -84,11 +93,19 @@ struct UserView {
     /// When the user signed in last.
     #[schema(value_type = Option<i64>)]
     signed_in_at: Option<Timestamp>,
+    /// The provider that knows the user, by its issuer; null for a user with a password.
+    issuer: Option<String>,
+    /// What that provider calls the user.
+    subject: Option<String>,
+    /// Since when somebody whom a provider knows is removed.
+    #[schema(value_type = Option<i64>)]
+    removed_at: Option<Timestamp>,
 }
 
 impl From<User> for UserView {
-    fn from(User { name, teams, grants, created_at, signed_in_at, .. }: User) -> Self {
-        Self { name, teams, grants: grants.into_iter().map(GrantView::from).collect(), created_at, signed_in_at }
+    fn from(User { name, teams, grants, created_at, signed_in_at, issuer, subject, removed_at, .. }: User) -> Self {
+        let grants = grants.into_iter().map(GrantView::from).collect();
+        Self { name, teams, grants, created_at, signed_in_at, issuer, subject, removed_at }
     }
 }
 
@@ -135,7 +152,7 @@ pub(crate) async fn create(
     Ok(())
 }
 
-/// Gives somebody other teams and grants, which hold at once, also for whoever is signed in.
+/// Gives somebody with a password other teams and grants, which hold at once, also for whoever is signed in.
 #[utoipa::path(put, path = "/users/{user}", tag = "users", request_body = ChangedUser, security(("bearer" = ["admin"])),
     responses((status = 204, description = "They hold.")))]
 async fn user_change(
@@ -156,7 +173,7 @@ async fn user_change(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes somebody and ends every session. Tokens of that name stay: revoke them too.
+/// Removes somebody and ends every session; tokens stay. Whom the provider knows stays outside until they are linked again.
 #[utoipa::path(delete, path = "/users/{user}", tag = "users", security(("bearer" = ["admin"])),
     responses((status = 204, description = "Nobody signs in by that name.")))]
 async fn user_remove(State(state): State<WebState>, caller: Caller, Path(name): Path<String>) -> Result<StatusCode> {
@@ -200,6 +217,40 @@ pub(crate) async fn set_password(state: &WebState, caller: &Caller, name: &str, 
     }
     audit(&mut tx, caller, "user.password", name).await?;
     tx.commit("user.changed").await?;
+    Ok(())
+}
+
+/// Makes a name that of somebody whom the provider knows. A password of the name is gone then, and its sessions are over.
+#[utoipa::path(put, path = "/users/{user}/identity", tag = "users", request_body = KnownAs, security(("bearer" = ["admin"])),
+    responses(
+        (status = 204, description = "They are one."),
+        (status = 409, description = "No provider is set up, or that somebody has another name here."),
+    ))]
+async fn user_link(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(known): Body<KnownAs>,
+) -> Result<StatusCode> {
+    link(&state, &caller, &name, &known.subject).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Links somebody, for admins.
+pub(crate) async fn link(state: &WebState, caller: &Caller, name: &str, subject: &str) -> Result<()> {
+    caller.must(Action::Administer)?;
+    let Some(openid) = &state.openid else {
+        let text = "nobody signs in at a provider here; set `openid.issuer` in the settings first";
+        return Err(Problem::new(StatusCode::CONFLICT, text));
+    };
+    check_name(name)?;
+    if subject.is_empty() || subject.len() > 255 || subject.trim() != subject || subject.chars().any(char::is_control) {
+        return Err(Problem::invalid("a subject has 1 to 255 characters, without spaces around them"));
+    }
+    let mut tx = state.store.begin().await?;
+    tx.identity_link(name, &openid.issuer, subject).await?;
+    audit(&mut tx, caller, "user.linked", &format!("{name}: subject {subject} at {}", openid.issuer)).await?;
+    tx.commit("user.linked").await?;
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl Theme {
 }
 
 /// The value of a cookie.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(';')).find_map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
@@ -123,7 +123,9 @@ impl FromRequestParts<WebState> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Self, Response> {
         let here = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        let caller = match session_secret(&parts.headers) {
+        let secret = session_secret(&parts.headers);
+        let was_in = secret.is_some();
+        let caller = match secret {
             Some(secret) => Caller::signed_in(state, secret.clone()).await.map(|caller| (caller, secret)),
             None => Err(Problem::new(StatusCode::UNAUTHORIZED, "sign in first")),
         };
@@ -133,18 +135,32 @@ impl FromRequestParts<WebState> for Visitor {
                 Ok(Self { caller, secret, theme: Theme::chosen(&parts.headers), here, origin: origin(&parts.headers, client) })
             }
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED && parts.method == Method::GET => {
-                Err(Redirect::to(&sign_in_to(&here)).into_response())
+                Err(Redirect::to(&sign_in_to(&here, was_in)).into_response())
             }
-            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Err(Redirect::to(urls::SIGN_IN).into_response()),
+            // What was sent is not done; the page that it was sent from is where people go on.
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
+                let from = came_from(&parts.headers).unwrap_or(urls::BOARD);
+                Err(Redirect::to(&sign_in_to(from, was_in)).into_response())
+            }
             Err(problem) => Err(problem.into_response()),
         }
     }
 }
 
-/// The sign-in page that leads back to an address of ours.
-fn sign_in_to(here: &str) -> String {
-    let query = serde_urlencoded::to_string([("to", here)]).unwrap_or_default();
-    if here == urls::BOARD { urls::SIGN_IN.to_owned() } else { format!("{}?{query}", urls::SIGN_IN) }
+/// The sign-in page that leads back to an address of ours, and says so when somebody was signed in before.
+fn sign_in_to(here: &str, was_in: bool) -> String {
+    let to = (here != urls::BOARD).then_some(("to", here));
+    let pairs: Vec<(&str, &str)> = to.into_iter().chain(was_in.then_some(("said", "session-over"))).collect();
+    let query = serde_urlencoded::to_string(pairs).unwrap_or_default();
+    if query.is_empty() { urls::SIGN_IN.to_owned() } else { format!("{}?{query}", urls::SIGN_IN) }
+}
+
+/// The page of ours that a form was on, as the browser says.
+fn came_from(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: header::HeaderName| headers.get(name)?.to_str().ok();
+    let (_, address) = text(header::REFERER)?.split_once("://")?;
+    let path = address.strip_prefix(text(header::HOST)?).filter(|path| path.starts_with('/'))?;
+    Some(path.split('#').next().unwrap_or(path))
 }
 
 /// An address of ours to go back to; anything else becomes the board.
@@ -194,6 +210,21 @@ mod tests {
             assert_eq!(own_address(address), "/", "{address}");
         }
         assert_eq!(own_address("/runs?webhook=a"), "/runs?webhook=a");
+    }
+
+    #[test]
+    fn whoever_was_signed_in_is_told_and_led_back_to_where_the_form_was() {
+        assert_eq!(sign_in_to("/", false), "/sign-in");
+        assert_eq!(sign_in_to("/runs?webhook=a", true), "/sign-in?to=%2Fruns%3Fwebhook%3Da&said=session-over");
+        let from = |referer: &'static str| {
+            let headers = HeaderMap::from_iter([
+                (header::HOST, HeaderValue::from_static("a.example:1")),
+                (header::REFERER, HeaderValue::from_static(referer)),
+            ]);
+            came_from(&headers).map(str::to_owned)
+        };
+        assert_eq!(from("http://a.example:1/promotions/1?x#y").as_deref(), Some("/promotions/1?x"));
+        assert_eq!((from("http://a.example:10/x"), from("http://evil.example/a.example:1/x"), from("/x")), (None, None, None));
     }
 
     #[test]

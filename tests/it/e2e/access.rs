@@ -105,7 +105,10 @@ async fn a_session_ends_with_its_token_and_everywhere_at_once() {
     assert_eq!(desk.send("/sign-out-everywhere", &[("csrf", &csrf)]).await.status(), 303);
     for person in [&desk, &phone] {
         let answer = person.get("/runs").await;
-        assert_eq!((answer.status().as_u16(), answer.headers()[LOCATION].to_str().expect("a text")), (303, "/sign-in?to=%2Fruns"));
+        assert_eq!(
+            (answer.status().as_u16(), answer.headers()[LOCATION].to_str().expect("a text")),
+            (303, "/sign-in?to=%2Fruns&said=session-over")
+        );
     }
 
     let again = Person::signed_in(&daemon, token).await;

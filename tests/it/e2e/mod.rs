@@ -6,6 +6,7 @@ mod events;
 mod journey;
 mod logs;
 mod look;
+mod openid;
 mod people;
 mod status;
 mod webhook;

@@ -5,9 +5,11 @@ use std::process::{Command, ExitCode};
 
 use hookwright_runtime::Bubblewrap;
 use hookwright_trigger::Definitions;
+use hookwright_web::OpenId;
 use serde::Serialize;
 
 use crate::configuration::Configuration;
+use crate::wiring::openid_provider;
 use crate::{exit, output};
 
 /// How a finding is to be read.
@@ -34,8 +36,9 @@ pub(crate) struct Finding {
 }
 
 /// Prints what was found; fails when the daemon could not work here.
-pub(crate) fn doctor(configuration: &Configuration, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn doctor(configuration: &Configuration, json: bool) -> anyhow::Result<ExitCode> {
     let mut findings = examine(&configuration.data);
+    findings.extend(sign_in(configuration).await);
     findings.extend(event_sources(configuration));
     findings.push(kept_events(configuration));
     if json {
@@ -102,6 +105,32 @@ pub(crate) fn examine(data: &Path) -> Vec<Finding> {
     findings.push(sandbox(Bubblewrap::find().map(|_| ())));
     findings.push(data_folder(data));
     findings
+}
+
+/// Whether the OpenID provider answers, when there is one.
+async fn sign_in(configuration: &Configuration) -> Option<Finding> {
+    let finding = |level, text| Some(Finding { name: "sign-in", level, text });
+    let settings = match configuration.openid() {
+        Ok(None) => return finding(Level::Missing, "by token or password; set `openid` to have people sign in at a provider".to_owned()),
+        Ok(Some(settings)) => settings,
+        Err(why) => return finding(Level::Broken, why),
+    };
+    let issuer = &settings.issuer;
+    let provider = match openid_provider(&settings) {
+        Ok(provider) => provider,
+        Err(error) => return finding(Level::Broken, error.to_string()),
+    };
+    match provider.examine().await {
+        Ok(()) => {
+            let back = format!("{}{}", configuration.public_url.trim_end_matches('/'), OpenId::BACK);
+            finding(Level::Ok, format!("`{issuer}` answers; `{back}` is the redirect address to register there"))
+        }
+        // People with a token or a password come in all the same.
+        Err(error) => {
+            let cause = error.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            finding(Level::Missing, format!("`{issuer}`: {error}{cause}"))
+        }
+    }
 }
 
 /// Which event sources the daemon registers triggers at, and the least rights that its tokens need.

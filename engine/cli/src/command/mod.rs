@@ -61,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             });
             Ok(ExitCode::SUCCESS)
         }
-        Command::Doctor { json } => doctor::doctor(&load(None)?, json.json),
+        Command::Doctor { json } => doctor::doctor(&load(None)?, json.json).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "hookwright", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

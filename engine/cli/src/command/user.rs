@@ -1,4 +1,4 @@
-//! `user`: people who sign in with a password.
+//! `user`: people who sign in with a password, or at the OpenID provider.
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -40,6 +40,10 @@ pub(crate) async fn run(client: &Client, user: User) -> Result<ExitCode> {
         User::Password { name } => {
             client.send(Method::PUT, &address(&name, "/password"), Some(&json!({ "password": password()? }))).await?;
             println!("the password of {name} is set, and every session is over");
+        }
+        User::Link { name, subject } => {
+            client.send(Method::PUT, &address(&name, "/identity"), Some(&json!({ "subject": subject }))).await?;
+            println!("{name} is whom the provider calls {subject}; they come in by signing in there");
         }
         User::Remove { name } => {
             client.send(Method::DELETE, &address(&name, ""), None).await?;

@@ -1,6 +1,7 @@
 //! The daemon's settings: embedded defaults, then `hookwright.yaml`, then `HOOKWRIGHT_*`, then arguments; the later wins.
 //! The defaults file is the documentation and the list of what exists: an unknown key is refused with the nearest one.
 
+mod openid;
 mod schema;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub(crate) use openid::{OpenIdConfiguration, OpenIdSettings};
 pub(crate) use schema::schema;
 
 /// The commented defaults.
@@ -41,6 +43,7 @@ pub(crate) struct Configuration {
     pub(crate) public_url: String,
     #[serde(deserialize_with = "networks")]
     pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) openid: OpenIdConfiguration,
     pub(crate) providers: BTreeMap<String, ProviderConfiguration>,
     pub(crate) gateway: GatewayConfiguration,
     pub(crate) api: ApiConfiguration,
@@ -194,10 +197,11 @@ impl Configuration {
             seconds => format!("{seconds} s"),
         };
         let database = self.database.split(':').next().filter(|kind| !kind.is_empty()).unwrap_or("sqlite");
-        let rows: [(&str, String, &str); 15] = [
+        let rows: [(&str, String, &str); 16] = [
             ("data", self.data.display().to_string(), "Where the daemon keeps everything."),
             ("database", database.to_owned(), "Which database holds it."),
             ("sandbox", format!("{:?}", self.sandbox).to_lowercase(), "Whether stages and handlers run in bubblewrap."),
+            ("openid.issuer", self.openid.issuer().to_owned(), "At which provider people sign in; empty: with a password or a token."),
             ("retention.runs", time(self.retention.runs), "How long ended runs, their logs and their artifacts are kept."),
             ("retention.deployments", time(self.retention.deployments), "How long logs and files of a replaced deployment are kept."),
             ("retention.cache", time(self.retention.cache), "How long outputs that nobody used again stay in the cache."),
@@ -378,7 +382,7 @@ fn optional_address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
 mod tests {
     use super::*;
 
-    fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Configuration, Error> {
+    pub(super) fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Configuration, Error> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join(FILE);
         std::fs::write(&path, text).expect("a written file");

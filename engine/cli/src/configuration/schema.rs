@@ -13,6 +13,20 @@ fn special(path: &str) -> Option<Value> {
     match path {
         "sandbox" => Some(json!({ "enum": ["required", "preferred", "off", true, false] })),
         "git.pull_requests" => Some(json!({ "enum": ["all", "own", "off", false] })),
+        "openid.default_role" => Some(json!({ "enum": ["", "viewer", "developer", "approver", "admin"] })),
+        "openid.roles" => Some(json!({ "type": "array", "items": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["group"],
+            "anyOf": [{ "required": ["role"] }, { "required": ["teams"] }],
+            "properties": {
+                "group": { "type": "string", "minLength": 1, "description": "The group, exactly as the provider names it." },
+                "role": { "enum": ["viewer", "developer", "approver", "admin"] },
+                "webhook": { "type": "string", "description": "Only of this webhook." },
+                "environment": { "type": "string", "description": "Only in this environment." },
+                "teams": { "type": "array", "items": { "type": "string" }, "description": "Teams that its people are in, as approvals name them." }
+            }
+        } })),
         "limits.stage_memory" | "limits.handler_memory" => Some(json!({ "type": "integer", "minimum": -1 })),
         _ => None,
     }

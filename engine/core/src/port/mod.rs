@@ -5,6 +5,7 @@ mod artifact;
 mod deliver;
 mod executor;
 mod git;
+mod identity;
 mod image;
 mod meter;
 mod notifier;
@@ -19,6 +20,7 @@ pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, Job
 pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
 };
+pub use identity::{Identity, IdentityProvider, SignInAttempt};
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
 pub use meter::{AttemptMade, EventResult, GatewayRequest, Meter, StageEnd, Unmetered};
 pub use notifier::{Notifier, Topic};

@@ -34,6 +34,8 @@ const SAID: &[(&str, &str)] = &[
     ("password-set", "The password is set, and they are signed out."),
     ("password-changed", "Your password is changed. Sign in with the new one."),
     ("signed-out", "You are signed out."),
+    ("session-over", "Your session is over. Sign in again, and you go on where you were."),
+    ("user-linked", "From now on the provider says who that is. They come in by signing in there."),
 ];
 
 /// What is around a page.

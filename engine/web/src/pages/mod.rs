@@ -12,6 +12,7 @@ pub(crate) mod first_push;
 mod layout;
 pub(crate) mod lines;
 mod live;
+mod openid;
 pub(crate) mod promotion;
 mod release;
 pub(crate) mod rollback;
@@ -52,6 +53,9 @@ pub(crate) fn routes() -> Router<WebState> {
     Router::new()
         .route(pattern::BOARD, get(board::show))
         .route(pattern::SIGN_IN, get(sign_in::show).post(sign_in::begin))
+        .route(pattern::OPENID, get(openid::begin))
+        .route(pattern::OPENID_BACK, get(openid::back))
+        .route(pattern::OPENID_SIGN_OUT, get(openid::sign_out))
         .route(pattern::SIGN_OUT, post(sign_in::end))
         .route(pattern::SIGN_OUT_EVERYWHERE, post(sign_in::end_everywhere))
         .route(pattern::THEME, post(theme::choose))

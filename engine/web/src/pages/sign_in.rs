@@ -14,6 +14,7 @@ use super::{Answer, Layout, said};
 use crate::caller::Caller;
 use crate::client::Client;
 use crate::error::{Query, Result};
+use crate::show::visible;
 use crate::template::{self, View};
 use crate::visitor::{Deed, Theme, must_be_same_site, own_address, session_cookie, session_secret};
 use crate::{WebState, urls};
@@ -28,10 +29,22 @@ pub(crate) struct SignInPage {
     to: String,
     /// Whether anybody has a password here; else only a token is asked for.
     people: bool,
+    /// The provider that people sign in at.
+    openid: Option<Provider>,
     /// Who tried last.
     user: String,
     /// Why the last try did not work.
     refused: Option<String>,
+}
+
+/// A provider that people sign in at.
+#[derive(Serialize)]
+struct Provider {
+    label: String,
+    /// Where signing in begins.
+    begin: String,
+    /// Where whoever just signed out here signs out there.
+    sign_out: Option<&'static str>,
 }
 
 impl View for SignInPage {
@@ -43,6 +56,7 @@ impl View for SignInPage {
             layout: Layout::sample(),
             to: "/<b>hostile".into(),
             people: true,
+            openid: Some(Provider { label: "<b>hostile".into(), begin: "/x?to=%2F".into(), sign_out: Some("/y") }),
             user: "<b>hostile".into(),
             refused: Some("<b>hostile".into()),
         }
@@ -50,11 +64,11 @@ impl View for SignInPage {
 }
 
 /// What leads to the page.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Way {
     #[serde(default)]
-    to: String,
-    said: Option<String>,
+    pub(super) to: String,
+    pub(super) said: Option<String>,
 }
 
 /// What the forms send: one of them a name and a password, the other one a token.
@@ -71,9 +85,9 @@ pub(super) struct Credentials {
 }
 
 /// Why nobody is signed in.
-struct Refusal {
-    status: StatusCode,
-    text: String,
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
 }
 
 impl Refusal {
@@ -81,17 +95,23 @@ impl Refusal {
         Self { status: StatusCode::UNAUTHORIZED, text: text.to_owned() }
     }
 
-    fn too_many(wait: Duration) -> Self {
+    pub(super) fn too_many(wait: Duration) -> Self {
         let text = format!("Too many tries. Try again in {} seconds.", wait.as_secs() + 1);
         Self { status: StatusCode::TOO_MANY_REQUESTS, text }
     }
 }
 
-async fn page(state: &WebState, theme: Theme, (way, user): (Way, String), refusal: Option<Refusal>) -> Answer {
+/// The page, with why the last try did not work.
+pub(super) async fn page(state: &WebState, theme: Theme, (way, user): (Way, String), refusal: Option<Refusal>) -> Answer {
     let layout = Layout::open(theme, "Sign in").saying(way.said.as_deref());
     let status = refusal.as_ref().map_or(StatusCode::OK, |refusal| refusal.status);
     let (people, to) = (state.store.user_any().await?, own_address(&way.to).to_owned());
-    let mut response = template::page(&SignInPage { layout, to, people, user, refused: refusal.map(|refusal| refusal.text) });
+    let openid = state.openid.as_ref().map(|openid| Provider {
+        label: visible(&openid.label),
+        begin: format!("{}?{}", urls::OPENID, serde_urlencoded::to_string([("to", &to)]).unwrap_or_default()),
+        sign_out: (way.said.as_deref() == Some("signed-out")).then_some(urls::OPENID_SIGN_OUT),
+    });
+    let mut response = template::page(&SignInPage { layout, to, people, openid, user, refused: refusal.map(|refusal| refusal.text) });
     *response.status_mut() = status;
     Ok(response)
 }
@@ -178,7 +198,7 @@ async fn by_password(
 }
 
 /// Writes down a try that failed. A name that nobody has is left out: it may be a password in the wrong field.
-async fn audit_refusal(tx: &mut hookwright_store::Tx, client: Client, user: Option<&str>, how: &str) -> Result<()> {
+pub(super) async fn audit_refusal(tx: &mut hookwright_store::Tx, client: Client, user: Option<&str>, how: &str) -> Result<()> {
     let from = client.address.map_or_else(|| "an unknown address".to_owned(), |address| address.to_string());
     let detail = format!("from {from}, {how}");
     let user = user.unwrap_or("somebody unknown");

@@ -22,6 +22,8 @@ pub(crate) struct AccountPage {
     grants: Vec<String>,
     /// Where a new password goes; `None` for whoever has none here.
     password: Option<&'static str>,
+    /// The provider that says who one is; `None` for whoever has a password or a token.
+    provider: Option<String>,
 }
 
 impl View for AccountPage {
@@ -30,19 +32,22 @@ impl View for AccountPage {
     #[cfg(test)]
     fn sample() -> Self {
         let text = || "<b>hostile".to_owned();
-        Self { layout: Layout::sample(), name: text(), teams: text(), grants: vec![text()], password: Some("/x") }
+        Self { layout: Layout::sample(), name: text(), teams: text(), grants: vec![text()], password: Some("/x"), provider: None }
     }
 }
 
 /// Shows it.
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Answer {
     let actor = &visitor.caller.actor;
-    let has_password = state.store.user_fetch(&actor.user).await?.is_some_and(|user| user.has_password);
+    let user = state.store.user_fetch(&actor.user).await?;
+    let has_password = user.as_ref().is_some_and(|user| user.has_password);
+    let provider = user.and_then(|user| user.issuer).and(state.openid.as_ref()).map(|openid| visible(&openid.label));
     let page = AccountPage {
         name: visible(&actor.user),
         teams: visible(&actor.teams.join(", ")),
         grants: actor.grants.iter().map(grant_text).collect(),
         password: has_password.then_some(urls::ACCOUNT),
+        provider,
         layout: Layout::new(&visitor, "settings", "Account"),
     };
     Ok(template::page(&page))

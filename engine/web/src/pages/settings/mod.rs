@@ -24,6 +24,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::ACCOUNT, get(account::show).post(account::change))
         .route(pattern::PEOPLE, get(people::show).post(people::create))
         .route(pattern::PEOPLE_PASSWORD, post(people::set_password))
+        .route(pattern::PEOPLE_LINK, post(people::link))
         .route(pattern::PEOPLE_REMOVE, post(people::remove))
         .route(pattern::TOKENS, get(tokens::show).post(tokens::create))
         .route(pattern::TOKEN_REVOKE, post(tokens::revoke))

@@ -1,4 +1,4 @@
-//! People who sign in with a password: added, given another password, removed, by admins.
+//! People who sign in with a password or at the provider: added, linked, given another password, removed, by admins.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
@@ -24,6 +24,14 @@ pub(crate) struct PeoplePage {
     create: &'static str,
     password: &'static str,
     remove: &'static str,
+    /// Where people come in by a provider: what it is called, and where a name is linked to somebody there.
+    openid: Option<Link>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    label: String,
+    link: &'static str,
 }
 
 #[derive(Serialize)]
@@ -35,6 +43,11 @@ struct Row {
     grants: Vec<String>,
     created: Moment,
     signed_in: Option<Moment>,
+    /// What the provider calls somebody whom it knows; `None`: there is a password here.
+    subject: Option<String>,
+    /// The same as it is, for forms.
+    subject_id: String,
+    removed: Option<Moment>,
 }
 
 impl View for PeoplePage {
@@ -43,9 +56,14 @@ impl View for PeoplePage {
     #[cfg(test)]
     fn sample() -> Self {
         let text = || "<b>hostile".to_owned();
-        let row = |signed_in| Row { id: text(), name: text(), teams: text(), grants: vec![text()], created: Moment::sample(), signed_in };
-        let rows = vec![row(None), row(Some(Moment::sample()))];
-        Self { layout: Layout::sample(), rows, create: "/x", password: "/y", remove: "/z" }
+        let row = |signed_in, subject, removed| {
+            let (id, name, teams, subject_id, created) = (text(), text(), text(), text(), Moment::sample());
+            Row { id, name, teams, grants: vec![text()], created, signed_in, subject, subject_id, removed }
+        };
+        let moment = || Some(Moment::sample());
+        let rows = vec![row(None, None, None), row(moment(), Some(text()), None), row(moment(), Some(text()), moment())];
+        let openid = Some(Link { label: text(), link: "/l" });
+        Self { layout: Layout::sample(), rows, create: "/x", password: "/y", remove: "/z", openid }
     }
 }
 
@@ -60,11 +78,15 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Ans
         grants: user.grants.iter().map(grant_text).collect(),
         created: Moment::new(user.created_at, now),
         signed_in: user.signed_in_at.map(|at| Moment::new(at, now)),
+        removed: user.removed_at.map(|at| Moment::new(at, now)),
+        subject: user.subject.as_deref().map(visible),
+        subject_id: user.subject.unwrap_or_default(),
         id: user.name,
     });
     let layout = Layout::new(&visitor, "settings", "People");
     let (create, password, remove) = (urls::PEOPLE, urls::PEOPLE_PASSWORD, urls::PEOPLE_REMOVE);
-    Ok(template::page(&PeoplePage { layout, rows: rows.collect(), create, password, remove }))
+    let openid = state.openid.as_ref().map(|openid| Link { label: visible(&openid.label), link: urls::PEOPLE_LINK });
+    Ok(template::page(&PeoplePage { layout, rows: rows.collect(), create, password, remove, openid }))
 }
 
 /// Somebody to add.
@@ -94,6 +116,19 @@ pub(super) async fn set_password(State(state): State<WebState>, Deed { visitor, 
     visitor.caller.must(Action::Administer)?;
     user::set_password(&state, &visitor.caller, &form.name, SecretValue::new(form.password)).await?;
     Ok(Redirect::to(&said(urls::PEOPLE, "password-set")).into_response())
+}
+
+/// Somebody whom the provider knows.
+#[derive(Deserialize)]
+pub(super) struct Known {
+    name: String,
+    subject: String,
+}
+
+/// Makes a name that of somebody whom the provider knows.
+pub(super) async fn link(State(state): State<WebState>, Deed { visitor, form }: Deed<Known>) -> Answer {
+    user::link(&state, &visitor.caller, form.name.trim(), form.subject.trim()).await?;
+    Ok(Redirect::to(&said(urls::PEOPLE, "user-linked")).into_response())
 }
 
 /// Somebody to remove.

@@ -6,6 +6,7 @@
 //! ```
 
 mod binary;
+mod chromium;
 mod figure;
 mod handler;
 mod load;
@@ -14,6 +15,9 @@ mod process;
 mod report;
 mod rival;
 mod sample;
+mod stock;
+mod talker;
+mod visitor;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +32,9 @@ use report::{Report, Section};
 
 /// The word before which nothing is set up: the handler of the proxy's figure.
 const HANDLER: &str = "serve-handler";
+
+/// The same of the stage behind the log's figure.
+const TALKER: &str = "write-lines";
 
 /// Measures Hookwright, each figure beside a floor or a rival measured in the same run.
 #[derive(Parser)]
@@ -48,7 +55,11 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let ended = if std::env::args().nth(1).as_deref() == Some(HANDLER) { handler::main().map(|()| true) } else { bench() };
+    let ended = match std::env::args().nth(1).as_deref() {
+        Some(HANDLER) => handler::main().map(|()| true),
+        Some(TALKER) => talker::main().map(|()| true),
+        _ => bench(),
+    };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

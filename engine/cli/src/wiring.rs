@@ -22,12 +22,13 @@ use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRu
 use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{NewAudit, SecretKey, Store, StoreOptions};
 use hookwright_trigger::{HttpSubscriber, Provider};
-use hookwright_web::{Metrics, OpenId, WebOptions};
+use hookwright_web::{Examine, Fitness, Metrics, OpenId, WebOptions};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::command::doctor::{self, Level};
 use crate::configuration::{Configuration, OpenIdSettings, Sandbox};
 use crate::server;
 use crate::system::{SystemClock, UuidV7};
@@ -191,6 +192,7 @@ impl Daemon {
             clock: Arc::new(SystemClock::new()),
             gateway: own.as_ref().map(|(_, address)| format!("http://{address}")),
             settings: configuration.for_people(),
+            examine: examine(configuration),
             metrics: metrics.clone(),
             metrics_public: configuration.metrics.public,
             executors: settings(configuration, data).executors,
@@ -319,6 +321,25 @@ async fn measure(store: &Store, openid: Option<&OpenIdSettings>) -> Result<()> {
     }
     tx.commit("user.measured").await?;
     Ok(())
+}
+
+/// What `doctor` says, for the page of settings.
+fn examine(configuration: &Configuration) -> Examine {
+    let configuration = configuration.clone();
+    Arc::new(move || {
+        // Asked on a thread that may block.
+        let findings = tokio::runtime::Handle::current().block_on(doctor::findings(&configuration)).into_iter().map(
+            |doctor::Finding { name, level, text }| {
+                let fitness = match level {
+                    Level::Ok => Fitness::Well,
+                    Level::Missing => Fitness::Missing,
+                    Level::Broken => Fitness::Broken,
+                };
+                hookwright_web::Finding { name, fitness, text }
+            },
+        );
+        findings.collect()
+    })
 }
 
 /// Bubblewrap as the settings want it, tried out once.

@@ -20,6 +20,9 @@ const NEWS: Duration = Duration::from_secs(1);
 /// Read at a time.
 const PORTION: u32 = 500;
 
+/// Whether an event is one of those that are sought: what the store cannot ask, as what stands in a body.
+pub type IsSought<'a> = dyn Fn(&Event) -> bool + Send + Sync + 'a;
+
 impl Control {
     /// Delivers an event again, to where it came for or to another environment of its webhook. It is marked as a replay. What its trigger hides was
     /// cut out once it was delivered: then it is sent without, and the event says so (`redacted`).
@@ -47,6 +50,19 @@ impl Control {
         filter: &DeliveryFilter,
         environment: Option<&EnvironmentName>,
     ) -> Result<(u64, u64)> {
+        self.event_replay_matching(actor, (filter, None), environment).await
+    }
+
+    /// The same, less the deliveries whose event `is_sought` does not want.
+    ///
+    /// # Errors
+    /// As [`event_replay_all`](Self::event_replay_all).
+    pub async fn event_replay_matching(
+        &self,
+        actor: &Actor,
+        (filter, is_sought): (&DeliveryFilter, Option<&IsSought<'_>>),
+        environment: Option<&EnvironmentName>,
+    ) -> Result<(u64, u64)> {
         let Some(webhook) = &filter.webhook else { return Err(Error::Invalid("name a webhook".to_owned())) };
         if self.deps().store.webhook_fetch(webhook).await?.is_none() {
             return Err(Error::NotFound(format!("there is no webhook `{webhook}`")));
@@ -57,7 +73,15 @@ impl Control {
             let page = self.deps().store.delivery_list(filter, before, PORTION).await?;
             let Some(last) = page.last() else { break };
             before = Some(last.sequence);
-            chosen.extend(page);
+            for delivery in page {
+                let is_chosen = match is_sought {
+                    None => true,
+                    Some(is_sought) => self.deps().store.event_fetch(delivery.event).await?.is_some_and(|event| is_sought(&event)),
+                };
+                if is_chosen {
+                    chosen.push(delivery);
+                }
+            }
             if chosen.len() as u64 > MOST {
                 return Err(Error::Invalid(format!("these are more than {MOST} deliveries; choose a shorter time")));
             }

@@ -26,6 +26,7 @@ mod wakes;
 
 pub use deps::{Deps, PullRequests, Settings};
 pub use error::{Error, Result};
+pub use event::IsSought;
 pub use handle::Control;
 pub use history::{Commit, CommitRange};
 pub use logs::LogRequest;

@@ -21,6 +21,8 @@ struct Stat {
     parent: i32,
     group: i32,
     session: i32,
+    /// Processor time of its own and of the children it has waited for, in ticks.
+    spent: u64,
     start: u64,
 }
 
@@ -32,6 +34,7 @@ fn stat(pid: i32) -> Option<Stat> {
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        spent: fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum(),
         start: fields.get(19)?.parse().ok()?,
     })
 }
@@ -198,6 +201,14 @@ pub(crate) fn kill_leftovers(record: Option<&Record>, mark: &str, patience: Dura
         kill_with_groups(&found, &all);
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// How many milliseconds a tick of `/proc` is; the same on every Linux since 2.6.
+const TICK_MILLIS: u64 = 10;
+
+/// Processor time, in milliseconds, that these processes have used so far, and what they started and have waited for.
+pub(crate) fn spent_millis(pids: &[i32]) -> u64 {
+    pids.iter().filter_map(|pid| stat(*pid)).map(|stat| stat.spent * TICK_MILLIS).sum()
 }
 
 /// What a tree of processes uses.

@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 use crate::executor::unusable;
 use crate::instance::{Instance, Surroundings, attempts, end_processes};
 use crate::listeners::Listeners;
-use crate::log_file;
 use crate::sandbox::Bubblewrap;
 use crate::supervised::{Supervised, remove_tree, write_aside};
+use crate::{log_file, process};
 
 /// How often instances are looked at until all are ready, at first and when that takes longer.
 const EAGER: Duration = Duration::from_millis(20);
@@ -304,6 +304,25 @@ impl Runtime for ProcessRuntime {
 
     async fn observe(&self, id: &DeploymentId) -> Result<Option<Observed>, PortError> {
         Ok(locked(&self.kept).get(id).map(|kept| locked(&kept.observed).clone()))
+    }
+
+    async fn measure(&self, id: &DeploymentId) -> Result<Option<Observed>, PortError> {
+        let (observed, folder) = (self.observe(id).await?, self.folder(id));
+        let Some(mut observed) = observed else { return Ok(None) };
+        let measured = tokio::task::spawn_blocking(move || {
+            for instance in &mut observed.instances {
+                let folder = folder.join(instance.ordinal.to_string());
+                let newest = attempts(&folder).last().map(|attempt| Supervised::at(folder.join(attempt.to_string())));
+                let Some(record) = newest.and_then(|process| process.record()) else { continue };
+                let pids = process::tree(record.supervisor, None);
+                if !pids.is_empty() {
+                    instance.cpu_millis = Some(process::spent_millis(&pids));
+                    instance.memory_bytes = Some(process::usage(&pids).memory);
+                }
+            }
+            observed
+        });
+        measured.await.map(Some).map_err(unusable)
     }
 
     async fn list(&self) -> Result<Vec<DeploymentId>, PortError> {

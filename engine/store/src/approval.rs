@@ -30,7 +30,7 @@ impl Store {
     pub async fn promotion_decided_by(&self, user: &str) -> Result<Vec<PromotionId>> {
         const DECIDED: &str = "SELECT DISTINCT promotions.id AS id FROM promotions JOIN approvals ON approvals.webhook = promotions.webhook
              AND approvals.environment = promotions.environment AND approvals.release_id = promotions.release_id
-             WHERE promotions.status = 'waiting' AND approvals.user_name = $1";
+             WHERE promotions.status IN ('waiting', 'deploying') AND promotions.status = 'waiting' AND approvals.user_name = $1";
         self.fetch_all(DECIDED, args![user]).await?.iter().map(|row| row.parse("id")).collect()
     }
 

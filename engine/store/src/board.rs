@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookwright_core::status::RunStatus;
-use hookwright_core::{CommitInfo, CommitSha, Hold, ReleaseId, RunId, Timestamp, WebhookName};
+use hookwright_core::{CommitInfo, CommitSha, DeploymentId, EnvironmentName, Hold, ReleaseId, RunId, Timestamp, WebhookName};
 
 use crate::sql::{Row, args};
 use crate::{Result, Store};
@@ -32,11 +32,33 @@ pub struct NewestRun {
     pub status: RunStatus,
 }
 
+/// The newest deployment of a place, when it came to nothing.
+#[derive(Clone, Debug)]
+pub struct FailedDeployment {
+    /// Which.
+    pub id: DeploymentId,
+    /// Whose.
+    pub webhook: WebhookName,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// What was deployed.
+    pub release: ReleaseId,
+    /// Why it came to nothing, as a sentence; hostile until escaped.
+    pub reason: Option<String>,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
 const RELEASES: &str =
     "SELECT releases.id AS id, releases.commit_sha AS commit_sha, revisions.info AS info, releases.created_at AS created_at
     FROM releases LEFT JOIN revisions ON revisions.id = releases.revision
     WHERE releases.id IN (SELECT release_id FROM deployments WHERE status IN ('pending', 'starting', 'live', 'draining')
-        UNION SELECT release_id FROM promotions WHERE status IN ('waiting', 'deploying'))";
+        UNION SELECT release_id FROM promotions WHERE status IN ('waiting', 'deploying')
+        UNION SELECT release_id FROM deployments AS failed WHERE status IN ('failed', 'errored') AND generation = (SELECT MAX(newest.generation)
+            FROM deployments AS newest WHERE newest.webhook = failed.webhook AND newest.environment = failed.environment))";
+const FAILED: &str = "SELECT id, webhook, environment, release_id, status_reason, created_at FROM deployments AS failed
+    WHERE status IN ('failed', 'errored') AND ($1 = '' OR webhook = $1) AND ($2 = '' OR environment = $2) AND generation = (SELECT MAX(newest.generation)
+        FROM deployments AS newest WHERE newest.webhook = failed.webhook AND newest.environment = failed.environment)";
 const RELEASE: &str =
     "SELECT releases.id AS id, releases.commit_sha AS commit_sha, revisions.info AS info, releases.created_at AS created_at
     FROM releases LEFT JOIN revisions ON revisions.id = releases.revision WHERE releases.id = $1";
@@ -55,6 +77,12 @@ impl Store {
     /// One release with its commit.
     pub async fn release_info(&self, id: &ReleaseId) -> Result<Option<ReleaseInfo>> {
         self.fetch_optional(RELEASE, args![id]).await?.as_ref().map(read).transpose()
+    }
+
+    /// The newest deployment of every place, or of one, where that came to nothing.
+    pub async fn board_failures(&self, place: Option<(&WebhookName, &EnvironmentName)>) -> Result<Vec<FailedDeployment>> {
+        let (webhook, environment) = place.map(|(webhook, environment)| (webhook.to_string(), environment.to_string())).unwrap_or_default();
+        self.fetch_all(FAILED, args![webhook, environment]).await?.iter().map(failed).collect()
     }
 
     /// Every hold.
@@ -76,6 +104,17 @@ impl Store {
         };
         rows.iter().map(|row| Ok((row.parse("webhook")?, run(row)?))).collect()
     }
+}
+
+fn failed(row: &Row) -> Result<FailedDeployment> {
+    Ok(FailedDeployment {
+        id: row.parse("id")?,
+        webhook: row.parse("webhook")?,
+        environment: row.parse("environment")?,
+        release: row.parse("release_id")?,
+        reason: row.optional_text("status_reason")?,
+        created_at: row.instant("created_at")?,
+    })
 }
 
 fn read(row: &Row) -> Result<ReleaseInfo> {

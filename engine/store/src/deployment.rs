@@ -81,6 +81,12 @@ impl Store {
         self.fetch_optional(CURRENT, args![webhook, environment]).await?.map(|row| read(&row)).transpose()
     }
 
+    /// What is live of a webhook, in whichever environment.
+    pub async fn deployment_list_live(&self, webhook: &WebhookName) -> Result<Vec<Deployment>> {
+        const LIVE: &str = concat!("SELECT ", columns!(), " FROM deployments WHERE webhook = $1 AND status = 'live' ORDER BY environment");
+        self.fetch_all(LIVE, args![webhook]).await?.iter().map(read).collect()
+    }
+
     /// Everything that has or may have instances, older generations first.
     pub async fn deployment_list_active(&self) -> Result<Vec<Deployment>> {
         const ACTIVE: &str = concat!(

@@ -41,7 +41,7 @@ mod webhook_spec;
 
 pub use audit::{AuditEntry, AuditFilter, NewAudit};
 pub use binding::BindingStamp;
-pub use board::{NewestRun, ReleaseInfo};
+pub use board::{FailedDeployment, NewestRun, ReleaseInfo};
 pub use cache::CacheEntry;
 pub use delivery::DeliveryFilter;
 pub use error::{Error, Result};

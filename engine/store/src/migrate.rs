@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (13, include_str!("../migrations/0013_identities.sql")),
     (14, include_str!("../migrations/0014_channels.sql")),
     (15, include_str!("../migrations/0015_redaction.sql")),
+    (18, include_str!("../migrations/0018_board.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";

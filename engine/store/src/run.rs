@@ -107,6 +107,7 @@ const RUN_LIST: &str = select_runs!(
 );
 const RUN_LIST_OF_WEBHOOK: &str =
     select_runs!("FROM runs WHERE webhook = $1 AND ($2 = '' OR status = $2) AND ($3 = '' OR id < $3) ORDER BY id DESC LIMIT $4");
+const RUN_LIST_SUPERSEDED: &str = select_runs!("FROM runs WHERE superseded_by = $1 ORDER BY id DESC LIMIT $2");
 // Without an order: SQLite would walk all of history along the primary key for it.
 const RUN_OPEN: &str = "SELECT id, stop_status, stop_reason FROM runs WHERE ended_at IS NULL";
 const RUN_UPDATE: &str = "UPDATE runs SET status = $1, status_reason = $2, started_at = $3, ended_at = $4 WHERE id = $5 AND status = $6";
@@ -167,6 +168,11 @@ impl Store {
         let status = filter.status.map(|status| status.to_string()).unwrap_or_default();
         let before = filter.before.map(|id| id.to_string()).unwrap_or_default();
         self.fetch_all(statement, args![webhook, status, before, filter.limit]).await?.iter().map(run).collect()
+    }
+
+    /// The runs that this one overtook, newest first.
+    pub async fn run_list_superseded(&self, by: RunId, limit: u32) -> Result<Vec<Run>> {
+        self.fetch_all(RUN_LIST_SUPERSEDED, args![by, limit]).await?.iter().map(run).collect()
     }
 
     /// Every run that has not ended, oldest first.

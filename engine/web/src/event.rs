@@ -279,7 +279,8 @@ impl Sought {
         self.field.is_none() && self.text.is_empty()
     }
 
-    fn is_in(&self, event: &Event) -> bool {
+    /// Whether an event has it.
+    pub(crate) fn is_in(&self, event: &Event) -> bool {
         let has_text = || String::from_utf8_lossy(&event.body).to_lowercase().contains(&self.text.to_lowercase());
         self.field.as_ref().is_none_or(|field| field.is_in(event)) && (self.text.is_empty() || has_text())
     }

@@ -9,6 +9,7 @@ mod compress;
 mod document;
 mod error;
 mod event;
+mod examine;
 mod grant;
 mod health;
 mod log;
@@ -26,6 +27,7 @@ mod run;
 mod secret;
 mod show;
 mod stream;
+mod strips;
 mod template;
 mod throttle;
 mod token;
@@ -52,11 +54,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use examine::Examined;
 use password::Passwords;
 use public::PublicStatus;
+use strips::KeptStrips;
 use throttle::Throttle;
 
 pub use document::openapi;
+pub use examine::{Examine, Finding, Fitness};
 pub use metrics::Metrics;
 pub use openid::OpenId;
 
@@ -90,6 +95,8 @@ pub struct WebOptions {
     pub gateway: Option<String>,
     /// The daemon's settings for people: name, value, and what it means.
     pub settings: Vec<[String; 3]>,
+    /// Looks at the machine as `doctor` does, which starts programs: whether each thing is well, what it is, and what was found.
+    pub examine: Examine,
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// Whether `/metrics` is for anybody; otherwise it takes a token that reads everything.
@@ -123,6 +130,10 @@ pub(crate) struct WebState {
     pub(crate) passwords: Passwords,
     /// What anybody may know.
     pub(crate) public: Arc<PublicStatus>,
+    /// What was found on the machine when it was looked at last.
+    pub(crate) examined: Arc<Examined>,
+    /// Requests of the last hour.
+    pub(crate) strips: Arc<KeptStrips>,
 }
 
 impl Deref for WebState {
@@ -166,6 +177,8 @@ pub fn router(options: WebOptions) -> Router {
         tries_of_user: Arc::new(Throttle::new(TRIES_OF_USER)),
         passwords: Passwords::default(),
         public: Arc::default(),
+        examined: Arc::default(),
+        strips: Arc::default(),
     };
     Router::from(routes())
         .merge(pages::routes())

@@ -33,6 +33,7 @@ templates! {
     "pages/failure.html",
     "pages/first_push.html",
     "pages/promotion.html",
+    "pages/release_list.html",
     "pages/rollback.html",
     "pages/run.html",
     "pages/run_list.html",
@@ -124,6 +125,8 @@ mod tests {
     fn check<V: View>(seen: &mut Vec<&'static str>) {
         let text = text(&V::sample()).unwrap_or_else(|error| panic!("{error:#}"));
         assert!(!text.contains("<b>hostile"), "{} does not escape: {text}", V::TEMPLATE);
+        // The sample has a stranger's text, or the line above would check nothing.
+        assert!(text.contains("&lt;b&gt;hostile"), "{} has a sample without anything hostile", V::TEMPLATE);
         assert!(!text.contains("style="), "{} has inline style, which its policy forbids", V::TEMPLATE);
         assert!(!text.contains("<script>") && !text.contains("onclick"), "{} has inline script", V::TEMPLATE);
         seen.push(V::TEMPLATE);
@@ -150,6 +153,7 @@ mod tests {
         check::<pages::failure::FailurePage>(&mut seen);
         check::<pages::first_push::FirstPushPage>(&mut seen);
         check::<pages::promotion::PromotionPage>(&mut seen);
+        check::<pages::release_list::ReleaseListPage>(&mut seen);
         check::<pages::rollback::RollbackPage>(&mut seen);
         check::<pages::run::RunPage>(&mut seen);
         check::<pages::run_list::RunListPage>(&mut seen);

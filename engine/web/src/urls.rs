@@ -34,6 +34,7 @@ pub(crate) mod pattern {
     pub(crate) const PUBLISH: &str = "/webhooks/{webhook}/publish";
     pub(crate) const WEBHOOK_RUN: &str = "/webhooks/{webhook}/run";
     pub(crate) const SPEC: &str = "/webhooks/{webhook}/spec";
+    pub(crate) const RELEASES: &str = "/webhooks/{webhook}/releases";
     pub(crate) const COMPARE: &str = "/webhooks/{webhook}/compare";
     pub(crate) const TRIGGERS: &str = "/webhooks/{webhook}/triggers";
     pub(crate) const TRIGGER_SEND: &str = "/webhooks/{webhook}/environments/{environment}/triggers/{trigger}/send";
@@ -53,6 +54,7 @@ pub(crate) mod pattern {
     pub(crate) const DEPLOYMENT: &str = "/deployments/{deployment}";
     pub(crate) const DEPLOYMENT_LINES: &str = "/deployments/{deployment}/lines";
     pub(crate) const DEPLOYMENT_FOLLOW: &str = "/deployments/{deployment}/follow";
+    pub(crate) const DEPLOYMENT_TEXT: &str = "/deployments/{deployment}/log.txt";
     pub(crate) const REPOSITORIES: &str = "/settings/repositories";
     pub(crate) const REPOSITORY_REMOVE: &str = "/settings/repositories/remove";
     pub(crate) const ACCOUNT: &str = "/settings/account";
@@ -134,6 +136,10 @@ pub(crate) fn spec(name: &WebhookName) -> String {
     format!("/webhooks/{name}/spec")
 }
 
+pub(crate) fn releases(name: &WebhookName) -> String {
+    format!("/webhooks/{name}/releases")
+}
+
 pub(crate) fn compare(name: &WebhookName) -> String {
     format!("/webhooks/{name}/compare")
 }
@@ -212,6 +218,14 @@ pub(crate) fn deployment(id: DeploymentId) -> String {
 
 pub(crate) fn deployment_lines(id: DeploymentId, from: impl Display) -> String {
     format!("/deployments/{id}/lines?from={from}")
+}
+
+pub(crate) fn deployment_text(id: DeploymentId) -> String {
+    format!("/deployments/{id}/log.txt")
+}
+
+pub(crate) fn events_in(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/events?environment={environment}")
 }
 
 pub(crate) fn artifact(id: impl Display) -> String {

@@ -177,7 +177,7 @@ async fn view(state: &WebState, caller: &Caller, record: WebhookRecord) -> Resul
 async fn environment_view(state: &WebState, webhook: &WebhookName, name: &EnvironmentName) -> Result<EnvironmentView> {
     let live = state.store.deployment_current(webhook, name).await?;
     let observed = match &live {
-        Some(live) => state.runtime.observe(&live.id).await?.unwrap_or_default().instances,
+        Some(live) => state.runtime.measure(&live.id).await?.unwrap_or_default().instances,
         None => Vec::new(),
     };
     let open = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(name.clone()), open: true, before: None, limit: 20 };

@@ -181,6 +181,22 @@ async fn what_is_set_through_the_pages_is_done_and_written_down_without_secrets(
     assert_eq!(admin.send(&format!("{secrets}/remove"), &[("csrf", &csrf), ("name", "API_TOKEN")]).await.status(), 303);
     assert_eq!(daemon.get(&list).await["items"], json!([]));
 
+    // The first steps hold a token that pushes, once one is asked for.
+    let steps = admin.send("/first-push", &[("csrf", &csrf)]).await;
+    assert_eq!(steps.status(), 200);
+    let steps = steps.text().await.expect("a text");
+    let host = admin.address.trim_start_matches("http://");
+    let (_, rest) = steps.split_once("http://me:").expect("the address with a token");
+    let (token, rest) = rest.split_once('@').expect("a token");
+    assert!(rest.starts_with(&format!("{host}/git/hello.git")), "{rest}");
+    let works = admin.client.get(format!("{}/api/v1/webhooks", admin.address)).bearer_auth(token).send().await.expect("an answer");
+    assert_eq!(works.status(), 200, "the token is worth something");
+    let machine = admin.page("/settings/daemon").await;
+    assert!(
+        machine.contains("What doctor says") && machine.contains("git http-backend") && machine.contains("retention.runs"),
+        "{machine}"
+    );
+
     let all = admin.page("/settings/audit.csv").await;
     assert!(all.contains("token.created") && all.contains("secret.removed") && all.contains("repository."), "{all}");
     let some = admin.page("/settings/audit.csv?action=secret").await;

@@ -72,6 +72,19 @@ impl Browser {
         self.driver.goto(format!("{}{path}", self.address)).await.expect("the page opens");
     }
 
+    /// Opens a page in a tab more, which is looked at from now on.
+    pub(super) async fn open_in_new_tab(&self, path: &str) {
+        let tab = self.driver.new_tab().await.expect("a new tab");
+        self.driver.switch_to_window(tab).await.expect("the tab is looked at");
+        self.open(path).await;
+    }
+
+    /// As somebody who asked the system for less motion.
+    pub(super) async fn prefer_reduced_motion(&self) {
+        let features = json!([{ "name": "prefers-reduced-motion", "value": "reduce" }]);
+        self.command("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    }
+
     pub(super) async fn path(&self) -> String {
         let url = self.driver.current_url().await.expect("an address");
         url.path().to_owned()

@@ -201,6 +201,14 @@ async fn without_any_script_events_are_filtered_chosen_and_delivered_again() {
     browser.press(".replay-one button").await;
     browser.until_text("the word about it", ".said", "marked as a replay").await;
     shop.has(4, "delivered").await;
+    // All that a payload finds go again, and nothing else does.
+    browser.open("/webhooks/shop/events?payload=issue.number%3D2").await;
+    browser.press("button[value=matching]").await;
+    browser.until_text("the word about it", ".said", "delivered again").await;
+    shop.has(5, "delivered").await;
+    let newest = shop.daemon.get("/api/v1/events?webhook=shop&limit=1").await["items"][0]["event"].clone();
+    let event = shop.daemon.get(&format!("/api/v1/events/{}", newest.as_str().expect("an id"))).await;
+    assert!(event["body"].as_str().is_some_and(|body| body.contains("\"number\":2") || body.contains("\"number\": 2")), "{event}");
 }
 
 #[tokio::test]

@@ -40,6 +40,9 @@ async fn a_first_push_is_watched_approved_and_rolled_back_through_the_pages() {
     browser.until_text("the word about it", ".said", "approval is recorded").await;
     browser.until_text("the decision", "#decisions", "looks right").await;
     browser.until_text("the end", "#promotion .facts .state", "succeeded").await;
+    browser.press("#promotion .facts a[href^='/deployments/']").await;
+    browser.until_text("what the instance uses", ".table", "MiB").await;
+    browser.until_text("its way", "#happened", "requests and events go to it").await;
     daemon.answers("hello-python", "production", "Hello from Python in production").await;
 
     copy.edit("server.py", "Hello from Python", "Good evening from Python").commit("Greet later");

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::BINARY;
 use super::browser::{Browser, Script};
 
+/// A branch may have all of this in its name, and blanks alone it may not.
+const HOSTILE_BRANCH: &str = "<img/src=x/onerror=document.title=`owned`>\u{202e}hctarb";
+
 /// Markup, a turned direction of writing, and a sequence of terminals.
 const HOSTILE: &str = "<img src=x onerror=\"document.title='owned'\"> \u{202e}gnp.exe \u{1b}[31mred";
 
@@ -70,11 +73,14 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
     }
     daemon.waits_for_approval("shop-orders", "production").await;
     shop.edit("server.py", "Hello from Python", "Order taken by Python").commit("Say what was ordered");
+    let branch = shop.try_push(&daemon, "shop-orders", daemon.token(), &format!("HEAD:refs/heads/{HOSTILE_BRANCH}"));
+    assert!(branch.status.success(), "{}", String::from_utf8_lossy(&branch.stderr));
+    let of_branch = daemon.run_ended("shop-orders", 2).await;
     shop.push(&daemon, "shop-orders");
-    daemon.run_ended("shop-orders", 2).await;
+    daemon.run_ended("shop-orders", 3).await;
     shop.edit("webhook.yaml", "sleep 1", "echo broken; exit 3").commit("Break the contract");
     shop.push(&daemon, "shop-orders");
-    let failed = daemon.run_ended("shop-orders", 3).await;
+    let failed = daemon.run_ended("shop-orders", 4).await;
     assert_eq!(failed["status"], "failed", "{failed}");
     let hello = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
     hello.push(&daemon, "hello-python");
@@ -106,6 +112,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         ("first-push", "/first-push".to_owned()),
         ("runs", "/runs".to_owned()),
         ("run", format!("/runs/{}", id(&run))),
+        ("run-of-branch", format!("/runs/{}", id(&of_branch))),
         ("run-failed", format!("/runs/{}", id(&failed))),
         ("stage", format!("/runs/{}/stages/unit-tests", id(&run))),
         ("stage-failed", format!("/runs/{}/stages/contract", id(&failed))),
@@ -123,6 +130,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         ("tokens", "/settings/tokens".to_owned()),
         ("audit", "/settings/audit".to_owned()),
         ("daemon", "/settings/daemon".to_owned()),
+        ("releases", "/webhooks/shop-orders/releases".to_owned()),
         ("missing", "/webhooks/nobody-knows".to_owned()),
     ];
     let mut found = Vec::new();
@@ -131,6 +139,12 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         found.extend(inspect(&browser, name).await);
         let title = browser.run("return document.title").await;
         assert!(!title.to_string().contains("owned"), "{name} ran what a stranger wrote");
+        let text = browser.run("return document.documentElement.outerHTML").await;
+        let obeyed = ['\u{202e}', '\u{1b}'].into_iter().find(|c| text.as_str().unwrap_or_default().contains(*c));
+        assert_eq!(obeyed, None, "{name} holds what turns the direction of writing, or speaks to terminals");
+        if matches!(*name, "board" | "webhook" | "run" | "promotion") {
+            found.extend(on_a_large_screen(&browser, name).await);
+        }
         assert_eq!(browser.count("img, main script").await, 0, "{name} holds a stranger's markup");
     }
     assert!(found.is_empty(), "{} violations:\n{}", found.len(), found.join("\n"));
@@ -153,4 +167,13 @@ pub(super) async fn inspect(browser: &Browser, name: &str) -> Vec<String> {
     }
     browser.resize(1440, 900).await;
     found
+}
+
+/// Keeps a picture of the page as 4K shows it, and says what is too wide even there.
+async fn on_a_large_screen(browser: &Browser, name: &str) -> Vec<String> {
+    browser.resize(3840, 2160).await;
+    browser.picture(&format!("{name}-3840")).await;
+    let wide = browser.run("return document.documentElement.scrollWidth").await.as_u64().unwrap_or_default();
+    browser.resize(1440, 900).await;
+    if wide > 3840 { vec![format!("{name} is {wide} wide on a screen of 3840")] } else { Vec::new() }
 }

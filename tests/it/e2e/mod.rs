@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod events;
 mod journey;
+mod live;
 mod logs;
 mod look;
 mod openid;

@@ -73,7 +73,12 @@ async fn two_people_approve_through_the_pages_and_one_of_them_twice_is_still_one
     rosa.until_text("the word about it", ".said", "approval is recorded").await;
     rosa.open("/").await;
     let waits = rosa.until("what waits", "td[data-column=production] .waits").await;
-    assert!(!waits.contains("Waits for you"), "not for rosa any more: {waits}");
+    assert!(waits.contains("Waits for others"), "not for rosa any more: {waits}");
+    rosa.open("/?state=mine").await;
+    rosa.until_text("that nothing waits for rosa", ".empty", "No webhook matches").await;
+    rosa.open("/").await;
+    rosa.press("td[data-column=production] .waits").await;
+    rosa.until_text("what rosa has done", "#decide", "You have approved").await;
     // The same person with a token is the same person.
     let made = daemon.post("/api/v1/tokens", json!({ "user": "rosa", "grants": [{ "role": "approver", "scope": {} }] })).await;
     let again = Command::new(BINARY)
@@ -91,6 +96,9 @@ async fn two_people_approve_through_the_pages_and_one_of_them_twice_is_still_one
     emil.press("button[value=approve]").await;
     emil.until_text("both decisions", "#decisions", "rosa").await;
     daemon.answers("hello-python", "production", "Hello").await;
+    emil.open("/webhooks/hello-python/environments/production").await;
+    let history = emil.until_text("who decided", "#history", "approved by rosa").await;
+    assert!(history.contains("approved by emil") && history.contains("sha256:"), "{history}");
 
     // An admin's pages are not theirs; their own account is, and their password.
     emil.open("/settings/people").await;

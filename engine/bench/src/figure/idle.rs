@@ -5,25 +5,19 @@
 //! Units: MiB, milliseconds, and percent of one core. Targets: at most 30 MiB resident, 0.5 % of a core (children included), ready
 //! 300 ms after the start. Floor: the same daemon on an empty data folder.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hookwright_core::{Clock, IdSource, RunId, StageRunId, Timestamp};
-use hookwright_store::{NewRunRecord, RunFilter, SecretKey, Store, StoreOptions};
 use hookwright_testkit::{Daemon, WorkingCopy};
-use uuid::Uuid;
 
 use super::Bench;
 use crate::process;
 use crate::report::{Line, Section, Target};
 use crate::sample::{Spread, millis};
+use crate::stock::Stock;
 
 /// How often the daemon is started again to see how long that takes.
 const STARTS: usize = 5;
-/// How many runs are stored in one transaction.
-const AT_ONCE: usize = 500;
 
 /// What a daemon that does nothing uses.
 struct Idle {
@@ -44,7 +38,9 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
     deploy(bench, &daemon, webhooks).await?;
     daemon.terminate().await;
     let before = Instant::now();
-    fill(&daemon.data(), daemon.database(), runs).await.context("the store cannot be filled")?;
+    let stock = Stock::open(&daemon.data(), daemon.database()).await.context("the store cannot be opened")?;
+    stock.fill_runs(runs, &[]).await.context("the store cannot be filled")?;
+    drop(stock);
     eprintln!("  stored {runs} runs in {:.1} s", before.elapsed().as_secs_f64());
     daemon.restart().await;
     let idle = watch(bench, &mut daemon).await?;
@@ -100,57 +96,4 @@ async fn watch(bench: &Bench, daemon: &mut Daemon) -> Result<Idle> {
         own: percent(used.own),
         children: percent(used.children),
     })
-}
-
-struct SystemClock(Instant);
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-struct UuidV7;
-
-impl IdSource for UuidV7 {
-    fn uuid(&self) -> Uuid {
-        Uuid::now_v7()
-    }
-}
-
-/// Stores copies of the runs that are there, stages and all, until there are `runs`; in SQLite in the data folder when no database is named.
-async fn fill(data: &Path, database: Option<String>, runs: usize) -> Result<()> {
-    let ids: Arc<dyn IdSource> = Arc::new(UuidV7);
-    let key = SecretKey::load_or_create(&data.join("key"))?;
-    let url = database.unwrap_or_else(|| format!("sqlite://{}", data.join("hookwright.db").display()));
-    let clock = Arc::new(SystemClock(Instant::now()));
-    let store = Store::open(StoreOptions { url, clock, ids: ids.clone(), key, failpoint: None }).await?;
-    let mut models = Vec::new();
-    for run in store.run_list(&RunFilter { limit: 500, ..RunFilter::default() }).await? {
-        let record = store.run_load(run.id).await?.context("a listed run is gone")?;
-        models.push((record, store.stage_run_list(run.id).await?));
-    }
-    let mut copies = models.iter().cycle().take(runs.saturating_sub(models.len())).enumerate().peekable();
-    while copies.peek().is_some() {
-        let mut tx = store.begin().await?;
-        for (number, (model, stages)) in copies.by_ref().take(AT_ONCE) {
-            let mut record = model.clone();
-            record.run.id = RunId::new(ids.as_ref());
-            let new = NewRunRecord { record: &record, occasion: &format!("copy:{number}") };
-            store.run_create_in(&mut tx, &new).await?;
-            for stage in stages {
-                let mut stage = stage.clone();
-                stage.stage_run.id = StageRunId::new(ids.as_ref());
-                stage.stage_run.run = record.run.id;
-                store.stage_run_insert_in(&mut tx, &stage).await?;
-            }
-        }
-        tx.commit("bench.filled").await?;
-    }
-    Ok(())
 }

@@ -1,11 +1,14 @@
 //! The figures, one file each, and what they share.
 
+mod board;
 mod chain;
 mod dag;
 mod deploy;
 mod docker;
 mod idle;
 mod inbox;
+mod live;
+mod log;
 mod nginx;
 mod proxy;
 mod push;
@@ -33,6 +36,9 @@ pub(crate) const FIGURES: &[(&str, &str)] = &[
     ("proxy", "requests through the gateway, against the handler called directly and against nginx"),
     ("inbox", "signed events of 1 KB, durably accepted, against nginx in front of a handler that keeps nothing"),
     ("idle", "a daemon that has nothing to do: 100 webhooks that serve, 10,000 stored runs"),
+    ("board", "the board with 500 webhooks in 4 environments and 100,000 stored runs: first byte, size, and in chromium"),
+    ("live", "200 open pages with live updates, at rest"),
+    ("log", "a log of 5,000 lines a second, read while it is written"),
     ("watch", "1,000 watched remotes on this machine's disk, polled every 30 s"),
     ("size", "the binary"),
 ];
@@ -80,6 +86,9 @@ pub(crate) async fn measure(name: &str, bench: &Bench, section: &mut Section) ->
         "proxy" => proxy::measure(bench, section).await,
         "inbox" => inbox::measure(bench, section).await,
         "idle" => idle::measure(bench, section).await,
+        "board" => board::measure(bench, section).await,
+        "live" => live::measure(bench, section).await,
+        "log" => log::measure(bench, section).await,
         "watch" => watch::measure(bench, section).await,
         "size" => size::measure(bench, section),
         other => bail!("the figure `{other}` is listed and not written"),
@@ -87,7 +96,7 @@ pub(crate) async fn measure(name: &str, bench: &Bench, section: &mut Section) ->
 }
 
 /// The wall clock in milliseconds, as the API tells times.
-fn now_millis() -> f64 {
+pub(crate) fn now_millis() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
 }
 

@@ -37,10 +37,7 @@ pub(crate) struct Finding {
 
 /// Prints what was found; fails when the daemon could not work here.
 pub(crate) async fn doctor(configuration: &Configuration, json: bool) -> anyhow::Result<ExitCode> {
-    let mut findings = examine(&configuration.data);
-    findings.extend(sign_in(configuration).await);
-    findings.extend(event_sources(configuration));
-    findings.push(kept_events(configuration));
+    let findings = findings(configuration).await;
     if json {
         output::json(&serde_json::to_value(&findings)?);
     } else {
@@ -54,6 +51,15 @@ pub(crate) async fn doctor(configuration: &Configuration, json: bool) -> anyhow:
     }
     let broken = findings.iter().any(|finding| finding.level == Level::Broken);
     Ok(if broken { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Everything that is looked at, in the order it is shown.
+pub(crate) async fn findings(configuration: &Configuration) -> Vec<Finding> {
+    let mut findings = examine(&configuration.data);
+    findings.extend(sign_in(configuration).await);
+    findings.extend(event_sources(configuration));
+    findings.push(kept_events(configuration));
+    findings
 }
 
 /// A program and what it is for.
@@ -99,8 +105,8 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
-/// Everything that is looked at, in the order it is shown.
-pub(crate) fn examine(data: &Path) -> Vec<Finding> {
+/// What the machine has.
+fn examine(data: &Path) -> Vec<Finding> {
     let mut findings: Vec<Finding> = PROGRAMS.iter().map(program).collect();
     findings.push(sandbox(Bubblewrap::find().map(|_| ())));
     findings.push(data_folder(data));
@@ -182,6 +188,13 @@ fn kept_events(configuration: &Configuration) -> Finding {
     Finding { name: "events", level, text: format!("kept for {days:.1} days, {room}") }
 }
 
+/// Without the sequences by which terminals colour: some programs write them wherever they write to.
+fn plain(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| text + piece.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest))
+}
+
 fn program(program: &Program) -> Finding {
     let level = if program.required { Level::Broken } else { Level::Missing };
     let Some((command, arguments)) = program.version.split_first() else {
@@ -191,10 +204,11 @@ fn program(program: &Program) -> Finding {
         // `git http-backend` knows no --version; that it starts is enough.
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);
+            let text = plain(&text);
             let found = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
             let works = output.status.success() || (program.name == "git http-backend" && output.status.code() != Some(1));
             if works {
-                let shown = if output.status.success() { found } else { "present" };
+                let shown = if output.status.success() && program.name != "git http-backend" { found } else { "present" };
                 Finding { name: program.name, level: Level::Ok, text: format!("{shown}: {}", program.purpose) }
             } else {
                 Finding { name: program.name, level, text: format!("does not start: {}; {}", program.purpose, program.advice) }
@@ -245,6 +259,11 @@ mod tests {
     #[test]
     fn a_data_folder_that_cannot_be_written_is_broken() {
         assert_eq!(data_folder(Path::new("/proc/self/hookwright")).level, Level::Broken);
+    }
+
+    #[test]
+    fn what_colours_a_version_is_left_out() {
+        assert_eq!(plain("\u{1b}[1mApache Maven 3.8.7\u{1b}[m and more"), "Apache Maven 3.8.7 and more");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The commands, one file each or a few that belong together.
 
 mod demo;
-mod doctor;
+pub(crate) mod doctor;
 mod event;
 mod local;
 mod manage;

@@ -57,7 +57,14 @@ fn overtakes(other: &Promotion, newer: &Release, promotion: &Promotion, release:
 
 async fn supersede(deps: &Deps, promotion: &Promotion, newer: &Release) -> Result<()> {
     let mut tx = deps.store.begin().await?;
-    end_in(deps, &mut tx, promotion, PromotionStatus::Superseded, format!("{} is newer", newer.id)).await?;
+    end_in(
+        deps,
+        &mut tx,
+        promotion,
+        PromotionStatus::Superseded,
+        format!("the newer release of commit `{}` took its place", newer.commit.short()),
+    )
+    .await?;
     tx.commit("promotion.superseded").await?;
     wake_all(deps);
     Ok(())

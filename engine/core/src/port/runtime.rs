@@ -60,6 +60,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// What is there; `None` when the runtime does not know the deployment.
     async fn observe(&self, id: &DeploymentId) -> Result<Option<Observed>, PortError>;
 
+    /// The same with what each instance uses of processor and memory right now, where the runtime can tell. It costs more.
+    async fn measure(&self, id: &DeploymentId) -> Result<Option<Observed>, PortError> {
+        self.observe(id).await
+    }
+
     /// Everything this runtime keeps, also from before a restart.
     async fn list(&self) -> Result<Vec<DeploymentId>, PortError>;
 

@@ -1,6 +1,8 @@
-//! The board: webhooks as rows, environments as columns, and in each cell what runs there and what waits.
+//! The board: webhooks as rows, environments as columns, and in each cell what runs there, what waits and what came to nothing. A page of
+//! it has so many rows; counts, filters and the list of owners are always about all.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
@@ -8,19 +10,22 @@ use hookwright_core::status::{DeploymentStatus, PromotionStatus, SubscriptionSta
 use hookwright_core::{
     Action, Deployment, EnvironmentName, Hold, InstanceState, Promotion, PromotionId, ReleaseId, Timestamp, VerdictKind, WebhookName,
 };
-use hookwright_store::{PromotionFilter, ReleaseInfo, Strip, WebhookRecord};
+use hookwright_store::{FailedDeployment, PromotionFilter, ReleaseInfo, Strip, WebhookRecord};
 use serde::{Deserialize, Serialize};
 
-use super::release::ReleaseShown;
+use super::release::{ReleaseShown, short};
 use super::{Answer, Layout};
 use crate::error::{Query, Result};
 use crate::show::{Badge, Drawing, Moment, visible};
+use crate::strips::Strips;
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
 
-/// So many webhooks and open promotions are shown at most.
-const ROWS: u32 = 2_000;
+/// So many webhooks a page has.
+const ROWS: usize = 100;
+/// So many webhooks and open promotions are read at a time; all are.
+const PORTION: u32 = 2_000;
 
 /// The drawing of the last hour has a bar for so many minutes, and so many bars.
 const STEP: i64 = 5;
@@ -37,12 +42,29 @@ pub(crate) struct BoardPage {
     /// The filter's text and state.
     text: String,
     state: String,
+    owner: String,
+    filtered: bool,
+    /// Everybody who owns one, for the choice.
+    owners: Vec<String>,
     columns: Vec<String>,
     rows: Vec<Row>,
     /// How many there are without the filter.
     total: usize,
     waiting: usize,
+    /// Those that wait for whoever looks.
+    mine: usize,
     failing: usize,
+    pages: Option<Pages>,
+}
+
+/// Which part of a long board this is, and where the others are.
+#[derive(Serialize)]
+struct Pages {
+    first: usize,
+    last: usize,
+    found: usize,
+    earlier: Option<String>,
+    later: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +107,19 @@ pub(crate) struct Cell {
     pub(crate) traffic: Option<Drawing>,
     pub(crate) waits: Vec<Waits>,
     pub(crate) held: Option<String>,
+    /// The newest deployment here, when it came to nothing.
+    pub(crate) failure: Option<Failure>,
+    /// Where the instances and the log of what is live are.
+    pub(crate) log: Option<String>,
+}
+
+/// A deployment that came to nothing.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) url: String,
+    pub(crate) short: String,
+    pub(crate) reason: String,
+    pub(crate) at: Moment,
 }
 
 /// A promotion that has not ended.
@@ -98,7 +133,26 @@ pub(crate) struct Waits {
     pub(crate) reason: String,
     /// Whether whoever looks may decide it.
     pub(crate) mine: bool,
+    /// Whether whoever looks has decided, and others are to.
+    pub(crate) decided: bool,
     pub(crate) since: Moment,
+}
+
+impl Pages {
+    /// How many rows come before the page that is asked for, or the last one there is; and what to say of it, if there is more than one.
+    fn of(filter: &Filter, found: usize) -> (usize, Option<Self>) {
+        let number = filter.page.unwrap_or(1).clamp(1, found.div_ceil(ROWS).max(1));
+        let first = (number - 1) * ROWS;
+        let last = (first + ROWS).min(found);
+        let pages = (found > ROWS).then(|| Self {
+            first: first + 1,
+            last,
+            found,
+            earlier: (number > 1).then(|| filter.address(number - 1)),
+            later: (last < found).then(|| filter.address(number + 1)),
+        });
+        (first, pages)
+    }
 }
 
 impl View for BoardPage {
@@ -121,11 +175,16 @@ impl View for BoardPage {
             layout: Layout::sample(),
             text: "<b>hostile".into(),
             state: "waiting".into(),
+            owner: "<b>hostile".into(),
+            filtered: true,
+            owners: vec!["<b>hostile".into()],
             columns,
             rows: vec![row],
             total: 2,
             waiting: 1,
+            mine: 1,
             failing: 0,
+            pages: Some(Pages { first: 1, last: 100, found: 250, earlier: Some("/x".into()), later: Some("/y".into()) }),
         }
     }
 }
@@ -140,8 +199,10 @@ impl Cell {
             title: "<b>hostile".into(),
             reason: "<b>hostile".into(),
             mine: true,
+            decided: false,
             since: Moment::sample(),
         };
+        let failure = Failure { url: "/x".into(), short: "0123456".into(), reason: "<b>hostile".into(), at: Moment::sample() };
         Self {
             environment: "production".into(),
             url: "/x".into(),
@@ -151,27 +212,109 @@ impl Cell {
             traffic: Some(Drawing::sample()),
             waits: vec![waits],
             held: Some("<b>hostile".into()),
+            failure: Some(failure),
+            log: Some("/x".into()),
         }
     }
 }
 
 /// The filter, kept in the address.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Filter {
-    #[serde(default)]
     text: String,
-    #[serde(default)]
     state: String,
-    #[serde(default, rename = "said")]
-    _said: Option<String>,
+    owner: String,
+    /// Which page, from 1 on.
+    page: Option<usize>,
+}
+
+impl Filter {
+    fn is_set(&self) -> bool {
+        [&self.text, &self.state, &self.owner].iter().any(|field| !field.trim().is_empty())
+    }
+
+    /// The address of another page with the same filter.
+    fn address(&self, page: usize) -> String {
+        let number = if page > 1 { page.to_string() } else { String::new() };
+        let pairs = [("text", self.text.trim()), ("state", self.state.trim()), ("owner", self.owner.trim()), ("page", number.as_str())];
+        let query = serde_urlencoded::to_string(pairs.iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>());
+        query.map_or_else(|_| urls::BOARD.to_owned(), |query| format!("{}?{query}", urls::BOARD))
+    }
+
+    fn lets(&self, draft: &Draft) -> bool {
+        let state = match self.state.as_str() {
+            "waiting" => draft.waits(),
+            "mine" => draft.mine(),
+            "failing" => draft.fails(),
+            _ => true,
+        };
+        let owner = self.owner.trim();
+        state && (owner.is_empty() || draft.owners.iter().any(|one| one == owner)) && draft.matches(&self.text)
+    }
+}
+
+/// A webhook before it is known which columns there are.
+struct Draft {
+    name: WebhookName,
+    title: Option<String>,
+    owners: Vec<String>,
+    run: Option<RunShown>,
+    places: Vec<EnvironmentName>,
+    cells: BTreeMap<EnvironmentName, Cell>,
+}
+
+impl Draft {
+    fn waits(&self) -> bool {
+        self.cells.values().any(|cell| cell.waits.iter().any(|one| one.badge.tone == "wait"))
+    }
+
+    fn mine(&self) -> bool {
+        self.cells.values().any(|cell| cell.waits.iter().any(|one| one.mine))
+    }
+
+    fn fails(&self) -> bool {
+        let bad = |badge: &Badge| matches!(badge.tone, "bad" | "warn");
+        self.cells.values().any(|cell| bad(&cell.badge) || cell.failure.is_some()) || self.run.as_ref().is_some_and(|run| bad(&run.badge))
+    }
+
+    /// Whether every word of the filter is somewhere in the row.
+    fn matches(&self, text: &str) -> bool {
+        if text.trim().is_empty() {
+            return true;
+        }
+        let mut haystack = format!("{} {} {} ", self.name, self.title.as_deref().unwrap_or_default(), self.owners.join(" "));
+        for cell in self.cells.values() {
+            haystack += &cell.badge.word;
+            let waits = cell.waits.iter().map(|one| (one.short.as_str(), one.title.as_str(), ""));
+            let live = cell.release.iter().map(|one| (one.short.as_str(), one.title.as_str(), one.author.as_str()));
+            for (short, title, author) in live.chain(waits) {
+                haystack += &format!(" {short} {title} {author} ");
+            }
+        }
+        let haystack = haystack.to_lowercase();
+        text.to_lowercase().split_whitespace().all(|word| haystack.contains(word))
+    }
+
+    fn row(self, columns: &[EnvironmentName], triggers: Option<TriggersShown>) -> Row {
+        let Self { name, title, owners, run, mut cells, .. } = self;
+        Row {
+            title,
+            owners: owners.join(", "),
+            url: urls::webhook(&name),
+            triggers,
+            name: name.to_string(),
+            run,
+            cells: columns.iter().map(|column| cells.remove(column)).collect(),
+        }
+    }
 }
 
 /// What the board needs of a spec: reading all of every webhook's is most of what a large board would cost.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Outline {
-    #[serde(default)]
     title: Option<String>,
-    #[serde(default)]
     owners: Vec<String>,
     environments: Vec<Place>,
 }
@@ -189,7 +332,8 @@ struct Facts {
     deployments: HashMap<(WebhookName, EnvironmentName), Vec<Deployment>>,
     promotions: HashMap<(WebhookName, EnvironmentName), Vec<Promotion>>,
     holds: HashMap<(WebhookName, EnvironmentName), Hold>,
-    traffic: HashMap<(WebhookName, EnvironmentName), Strip>,
+    failures: HashMap<(WebhookName, EnvironmentName), FailedDeployment>,
+    traffic: Strips,
     /// Open promotions that the visitor has decided already, and that wait for others.
     decided: HashSet<PromotionId>,
 }
@@ -197,12 +341,26 @@ struct Facts {
 /// Shows the board; without any webhook the first steps.
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
     visitor.caller.must(Action::Read)?;
-    let mut records = state.store.webhook_list(None, ROWS).await?;
-    records.retain(|record| visitor.caller.sees(&record.name));
-    if records.is_empty() && filter.text.is_empty() {
+    let records = records(&state, &visitor).await?;
+    if records.is_empty() && !filter.is_set() {
         return Ok(Redirect::to(urls::FIRST_PUSH).into_response());
     }
     Ok(template::page(&page(&state, &visitor, records, filter).await?))
+}
+
+/// Every webhook that the visitor sees, by name.
+async fn records(state: &WebState, visitor: &Visitor) -> Result<Vec<WebhookRecord>> {
+    let mut records: Vec<WebhookRecord> = Vec::new();
+    let mut after = None;
+    loop {
+        let portion = state.store.webhook_list(after.as_ref(), PORTION).await?;
+        let is_last = portion.len() < PORTION as usize;
+        after = portion.last().map(|last| last.name.clone());
+        records.extend(portion.into_iter().filter(|record| visitor.caller.sees(&record.name)));
+        if is_last {
+            return Ok(records);
+        }
+    }
 }
 
 async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, filter: Filter) -> Result<BoardPage> {
@@ -210,50 +368,51 @@ async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, 
     let mut runs = state.store.board_runs().await?;
     let mut triggers = triggers(state, visitor).await?;
     let total = records.len();
-    // Environments stand in the order in which releases pass them: behind every one that some webhook passes before.
-    let mut columns: Vec<(usize, EnvironmentName)> = Vec::new();
-    let mut drafts = Vec::new();
+    let mut drafts = Vec::with_capacity(total);
     for record in records {
-        let spec: Option<Outline> = facts.specs.get(&record.name).and_then(|text| serde_json::from_str(text).ok());
-        let mut cells = BTreeMap::new();
-        for (place, environment) in spec.iter().flat_map(|spec| spec.environments.iter().enumerate()) {
-            if visitor.caller.sees_in(&record.name, &environment.name) {
-                cells.insert(environment.name.clone(), facts.cell(state, visitor, (&record.name, &environment.name)).await?);
-                match columns.iter_mut().find(|(_, known)| *known == environment.name) {
-                    Some((rank, _)) => *rank = place.max(*rank),
-                    None => columns.push((place, environment.name.clone())),
-                }
-            }
+        let run = runs.remove(&record.name).map(|run| RunShown { number: run.number, badge: run.status.into(), url: urls::run(run.id) });
+        drafts.push(facts.draft(state, visitor, record.name, run).await?);
+    }
+    let count = |wanted: fn(&Draft) -> bool| drafts.iter().filter(|draft| wanted(draft)).count();
+    let (waiting, mine, failing) = (count(Draft::waits), count(Draft::mine), count(Draft::fails));
+    let owners: BTreeSet<String> = drafts.iter().flat_map(|draft| &draft.owners).cloned().collect();
+    drafts.retain(|draft| filter.lets(draft));
+    let found = drafts.len();
+    let (first, pages) = Pages::of(&filter, found);
+    let shown: Vec<Draft> = drafts.into_iter().skip(first).take(ROWS).collect();
+    let columns = columns(&shown);
+    let rows = shown.into_iter().map(|draft| {
+        let triggers = triggers.remove(&draft.name);
+        draft.row(&columns, triggers)
+    });
+    Ok(BoardPage {
+        layout: Layout::new(visitor, "board", "Board"),
+        text: visible(&filter.text),
+        filtered: filter.is_set(),
+        rows: rows.collect(),
+        columns: columns.iter().map(ToString::to_string).collect(),
+        owner: visible(&filter.owner),
+        state: filter.state,
+        owners: owners.into_iter().collect(),
+        total,
+        waiting,
+        mine,
+        failing,
+        pages,
+    })
+}
+
+/// Environments stand in the order in which releases pass them: behind every one that some webhook passes before.
+fn columns(drafts: &[Draft]) -> Vec<EnvironmentName> {
+    let mut columns: Vec<(usize, &EnvironmentName)> = Vec::new();
+    for (place, environment) in drafts.iter().flat_map(|draft| draft.places.iter().enumerate()) {
+        match columns.iter_mut().find(|(_, known)| *known == environment) {
+            Some((rank, _)) => *rank = place.max(*rank),
+            None => columns.push((place, environment)),
         }
-        drafts.push((record, spec, cells));
     }
     columns.sort_by_key(|(rank, _)| *rank);
-    let columns: Vec<EnvironmentName> = columns.into_iter().map(|(_, name)| name).collect();
-    let (mut waiting, mut failing) = (0, 0);
-    let mut rows = Vec::new();
-    for (record, spec, mut cells) in drafts {
-        let run = runs.remove(&record.name).map(|run| RunShown { number: run.number, badge: run.status.into(), url: urls::run(run.id) });
-        let waits = cells.values().any(|cell| cell.waits.iter().any(|one| one.badge.tone == "wait"));
-        let bad = |badge: &Badge| matches!(badge.tone, "bad" | "warn");
-        let fails = cells.values().any(|cell| bad(&cell.badge)) || run.as_ref().is_some_and(|run| bad(&run.badge));
-        waiting += usize::from(waits);
-        failing += usize::from(fails);
-        let row = Row {
-            title: spec.as_ref().and_then(|spec| spec.title.as_deref()).map(visible),
-            owners: spec.map(|spec| visible(&spec.owners.join(", "))).unwrap_or_default(),
-            url: urls::webhook(&record.name),
-            triggers: triggers.remove(&record.name),
-            name: record.name.to_string(),
-            run,
-            cells: columns.iter().map(|column| cells.remove(column)).collect(),
-        };
-        if row.matches(&filter.text) && (filter.state != "waiting" || waits) && (filter.state != "failing" || fails) {
-            rows.push(row);
-        }
-    }
-    let columns = columns.iter().map(ToString::to_string).collect();
-    let layout = Layout::new(visitor, "board", "Board");
-    Ok(BoardPage { layout, text: visible(&filter.text), state: filter.state, columns, rows, total, waiting, failing })
+    columns.into_iter().map(|(_, name)| name.clone()).collect()
 }
 
 /// The triggers of each webhook that the visitor sees, told by the worst of their states.
@@ -275,45 +434,55 @@ async fn triggers(state: &WebState, visitor: &Visitor) -> Result<BTreeMap<Webhoo
     Ok(shown.collect())
 }
 
-impl Row {
-    /// Whether every word of the filter is somewhere in the row.
-    fn matches(&self, text: &str) -> bool {
-        let mut haystack = format!("{} {} {} ", self.name, self.title.as_deref().unwrap_or_default(), self.owners);
-        for cell in self.cells.iter().flatten() {
-            haystack += &cell.badge.word;
-            for release in cell.release.iter() {
-                haystack += &format!(" {} {} {} ", release.short, release.title, release.author);
-            }
-        }
-        let haystack = haystack.to_lowercase();
-        text.to_lowercase().split_whitespace().all(|word| haystack.contains(word))
-    }
-}
-
 impl Facts {
     async fn read(state: &WebState, visitor: &Visitor) -> Result<Self> {
         let now = state.clock.now();
         let mut facts = Self {
             now,
-            traffic: state.store.traffic_of_all(hour_before(now), STEP).await?,
+            traffic: state.strips.read(&state.store, now, (STEP, STEPS)).await?,
             decided: state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect(),
             specs: state.store.board_specs().await?,
             releases: state.store.board_releases().await?,
             deployments: HashMap::new(),
             promotions: HashMap::new(),
             holds: HashMap::new(),
+            failures: failures(state.store.board_failures(None).await?),
         };
         for deployment in state.store.deployment_list_active().await? {
             facts.deployments.entry((deployment.webhook.clone(), deployment.environment.clone())).or_default().push(deployment);
         }
-        let open = PromotionFilter { open: true, limit: ROWS, ..PromotionFilter::default() };
-        for promotion in state.store.promotion_list(&open).await? {
-            facts.promotions.entry((promotion.webhook.clone(), promotion.environment.clone())).or_default().push(promotion);
+        let mut open = PromotionFilter { open: true, limit: PORTION, ..PromotionFilter::default() };
+        loop {
+            let portion = state.store.promotion_list(&open).await?;
+            let is_last = portion.len() < PORTION as usize;
+            open.before = portion.last().map(|last| last.id);
+            for promotion in portion {
+                facts.promotions.entry((promotion.webhook.clone(), promotion.environment.clone())).or_default().push(promotion);
+            }
+            if is_last {
+                break;
+            }
         }
         for hold in state.store.hold_list().await? {
             facts.holds.insert((hold.webhook.clone(), hold.environment.clone()), hold);
         }
         Ok(facts)
+    }
+
+    /// A webhook with its cells, as far as the visitor sees them.
+    async fn draft(&self, state: &WebState, visitor: &Visitor, name: WebhookName, run: Option<RunShown>) -> Result<Draft> {
+        let spec: Option<Outline> = self.specs.get(&name).and_then(|text| serde_json::from_str(text).ok());
+        let Outline { title, owners, environments } = spec.unwrap_or_default();
+        let (mut places, mut cells) = (Vec::new(), BTreeMap::new());
+        for Place { name: environment } in environments {
+            if visitor.caller.sees_in(&name, &environment) {
+                cells.insert(environment.clone(), self.cell(state, visitor, (&name, &environment)).await?);
+            }
+            places.push(environment);
+        }
+        places.retain(|place| cells.contains_key(place));
+        let (title, owners) = (title.as_deref().map(visible), owners.iter().map(|owner| visible(owner)).collect());
+        Ok(Draft { name, title, owners, run, places, cells })
     }
 
     async fn cell(&self, state: &WebState, visitor: &Visitor, (webhook, environment): (&WebhookName, &EnvironmentName)) -> Result<Cell> {
@@ -326,23 +495,37 @@ impl Facts {
             (badge, instances) = health(state, newest).await?;
         }
         let release = newest.and_then(|newest| self.releases.get(&newest.release)).map(|release| ReleaseShown::new(release, self.now));
+        let failure = self.failures.get(&place).map(|failure| self.failure(failure));
+        if failure.is_some() && newest.is_none() {
+            badge = DeploymentStatus::Failed.into();
+        }
         let mine = visitor.caller.actor.may(Action::Approve, Some(webhook), Some(environment));
         let mut waiting = Vec::new();
         for promotion in self.promotions.get(&place).into_iter().flatten() {
-            let mine = mine && !self.decided.contains(&promotion.id);
-            waiting.push(waits(promotion, &self.releases, mine, self.now));
+            waiting.push(waits(promotion, &self.releases, (mine, self.decided.contains(&promotion.id)), self.now));
         }
         let held = self.holds.get(&place).map(|hold| format!("held by {}", visible(&hold.actor)));
         let (environment, url) = (environment.to_string(), urls::environment(webhook, environment));
         let none = Strip::new();
         let strip = self.traffic.get(&place).unwrap_or(&none);
         let traffic = live.map(|_| Drawing::new(strip, self.now, (STEP, STEPS), "in the last hour"));
-        Ok(Cell { environment, url, badge, release, instances, traffic, waits: waiting, held })
+        let log = live.map(|live| urls::deployment(live.id));
+        Ok(Cell { environment, url, badge, release, instances, traffic, waits: waiting, held, failure, log })
+    }
+
+    fn failure(&self, failed: &FailedDeployment) -> Failure {
+        let short = self.releases.get(&failed.release).map_or_else(|| failed.release.to_string(), |release| short(&release.commit));
+        let reason = failed.reason.as_deref().map_or_else(|| "its log says why".to_owned(), visible);
+        Failure { url: urls::deployment(failed.id), short, reason, at: Moment::new(failed.created_at, self.now) }
     }
 }
 
+fn failures(list: Vec<FailedDeployment>) -> HashMap<(WebhookName, EnvironmentName), FailedDeployment> {
+    list.into_iter().map(|failed| ((failed.webhook.clone(), failed.environment.clone()), failed)).collect()
+}
+
 /// A promotion that has not ended, in a line.
-fn waits(promotion: &Promotion, releases: &BTreeMap<ReleaseId, ReleaseInfo>, mine: bool, now: Timestamp) -> Waits {
+fn waits(promotion: &Promotion, releases: &BTreeMap<ReleaseId, ReleaseInfo>, (may, decided): (bool, bool), now: Timestamp) -> Waits {
     let release = releases.get(&promotion.release).map(|release| ReleaseShown::new(release, now));
     let asks = promotion.verdicts.iter().any(|gate| gate.gate == "approvals" && gate.verdict.kind == VerdictKind::Wait);
     let reason = promotion.status_reason.clone().unwrap_or_else(|| match promotion.status {
@@ -355,7 +538,8 @@ fn waits(promotion: &Promotion, releases: &BTreeMap<ReleaseId, ReleaseInfo>, min
         short: release.as_ref().map_or_else(|| promotion.release.to_string(), |release| release.short.clone()),
         title: release.map(|release| release.title).unwrap_or_default(),
         reason: visible(&reason),
-        mine: mine && asks,
+        mine: may && asks && !decided,
+        decided: asks && decided,
         since: Moment::new(promotion.created_at, now),
     }
 }
@@ -379,24 +563,26 @@ pub(crate) async fn cell_of(state: &WebState, visitor: &Visitor, webhook: &Webho
     let now = state.clock.now();
     let mut facts = Facts {
         now,
-        traffic: HashMap::new(),
+        traffic: Strips::default(),
         decided: state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect(),
         specs: BTreeMap::new(),
         releases: BTreeMap::new(),
         deployments: HashMap::new(),
         promotions: HashMap::new(),
         holds: HashMap::new(),
+        failures: failures(state.store.board_failures(Some((webhook, environment))).await?),
     };
     let strip = state.store.traffic_of((webhook, environment), hour_before(now), STEP).await?;
     let counts = strip.into_iter().map(|(step, traffic)| (step, (traffic.requests, traffic.errors)));
-    facts.traffic.insert(place.clone(), counts.collect());
+    facts.traffic = Arc::new(HashMap::from([(place.clone(), counts.collect())]));
     let mut deployments = state.store.deployment_list(webhook, Some(environment), 20).await?;
     deployments.retain(|one| !one.status.is_end());
     deployments.reverse();
     let open =
         PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), open: true, before: None, limit: 20 };
     let promotions = state.store.promotion_list(&open).await?;
-    for id in deployments.iter().map(|one| &one.release).chain(promotions.iter().map(|one| &one.release)) {
+    let failed = facts.failures.values().map(|one| one.release.clone()).collect::<Vec<_>>();
+    for id in deployments.iter().map(|one| &one.release).chain(promotions.iter().map(|one| &one.release)).chain(&failed) {
         if let Some(info) = state.store.release_info(id).await? {
             facts.releases.insert(id.clone(), info);
         }
@@ -407,4 +593,26 @@ pub(crate) async fn cell_of(state: &WebState, visitor: &Visitor, webhook: &Webho
         facts.holds.insert(place, hold);
     }
     facts.cell(state, visitor, (webhook, environment)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(page: Option<usize>, found: usize) -> (usize, Option<(usize, usize, Option<String>, Option<String>)>) {
+        let filter = Filter { owner: "@acme/shop".into(), page, ..Filter::default() };
+        let (first, pages) = Pages::of(&filter, found);
+        (first, pages.map(|pages| (pages.first, pages.last, pages.earlier, pages.later)))
+    }
+
+    #[test]
+    fn the_parts_of_a_long_board_join_and_keep_the_filter() {
+        assert_eq!(pages(None, ROWS), (0, None));
+        let to = |query: &str| Some(format!("/?owner=%40acme%2Fshop{query}"));
+        assert_eq!(pages(None, 2_250), (0, Some((1, 100, None, to("&page=2")))));
+        assert_eq!(pages(Some(2), 2_250), (100, Some((101, 200, to(""), to("&page=3")))));
+        assert_eq!(pages(Some(23), 2_250), (2_200, Some((2_201, 2_250, to("&page=22"), None))));
+        assert_eq!(pages(Some(99), 250), (200, Some((201, 250, to("&page=2"), None))), "behind the end is the last page");
+        assert_eq!(pages(Some(0), 0), (0, None));
+    }
 }

@@ -1,5 +1,7 @@
 //! What changed between two releases of a webhook.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::extract::State;
 use hookwright_control::{Commit, CommitRange};
 use hookwright_core::{Action, ArtifactKind, Release, ReleaseId, Timestamp, WebhookName};
@@ -23,8 +25,18 @@ pub(crate) struct ComparePage {
     before: ReleaseShown,
     after: ReleaseShown,
     changes: Vec<Change>,
+    /// The names under `config:` of both, and how they differ.
+    config: Vec<ConfigShown>,
     /// `None` when the repository does not have both commits any more.
     commits: Option<CommitsShown>,
+}
+
+#[derive(Serialize)]
+struct ConfigShown {
+    name: String,
+    secret: bool,
+    /// `new`, `gone`, `changed`, `same`.
+    word: &'static str,
 }
 
 #[derive(Serialize)]
@@ -65,6 +77,7 @@ impl View for ComparePage {
             before: ReleaseShown::sample(),
             after: ReleaseShown::sample(),
             changes: vec![change],
+            config: ["new", "gone", "changed", "same"].map(|word| ConfigShown { name: "<b>hostile".into(), secret: true, word }).into(),
             commits: Some(CommitsShown { added: vec![commit()], removed: vec![commit()], more: true }),
         }
     }
@@ -111,11 +124,48 @@ pub(super) async fn show(
     let commits = state.control.release_commits(&visitor.caller.actor, &old, &new).await?;
     let commits = commits.map(|CommitRange { added, removed, more }| CommitsShown { added: shown(added), removed: shown(removed), more });
     let (webhook, webhook_url) = (name.to_string(), urls::webhook(&name));
-    Ok(template::page(&ComparePage { layout, webhook, webhook_url, before, after, changes, commits }))
+    let config = config(&old.spec, &new.spec);
+    Ok(template::page(&ComparePage { layout, webhook, webhook_url, before, after, changes, config, commits }))
+}
+
+/// Every name under `config:` of either spec, in order.
+fn config(before: &str, after: &str) -> Vec<ConfigShown> {
+    let names = |spec: &str| -> BTreeMap<String, serde_json::Value> {
+        let spec: serde_json::Value = serde_json::from_str(spec).unwrap_or_default();
+        spec["config"].as_object().into_iter().flatten().map(|(name, entry)| (name.clone(), entry.clone())).collect()
+    };
+    let (before, after) = (names(before), names(after));
+    let all: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let shown = all.into_iter().map(|name| {
+        let (old, new) = (before.get(name), after.get(name));
+        let word = match (old, new) {
+            (None, _) => "new",
+            (_, None) => "gone",
+            (old, new) if old == new => "same",
+            _ => "changed",
+        };
+        ConfigShown { name: visible(name), secret: new.or(old).is_some_and(|entry| entry["secret"] == true), word }
+    });
+    shown.collect()
 }
 
 /// Bytes of the layers of a release's image; `None` when the run that built it is gone, or had it from a cache.
 async fn size(state: &WebState, release: &Release) -> crate::error::Result<Option<u64>> {
     let left = state.store.artifact_list(release.run).await?;
     Ok(left.iter().find(|one| one.kind == ArtifactKind::Image && one.digest == release.image).map(|image| image.size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_config_are_told_apart_by_what_became_of_them() {
+        let before = r#"{"config":{"A":{"secret":false},"B":{"secret":true},"C":{"default":"1"}}}"#;
+        let after = r#"{"config":{"A":{"secret":false},"C":{"default":"2"},"D":{"secret":true}}}"#;
+        let shown: Vec<_> = config(before, after).into_iter().map(|one| (one.name, one.secret, one.word)).collect();
+        let wanted = [("A", false, "same"), ("B", true, "gone"), ("C", false, "changed"), ("D", true, "new")];
+        assert_eq!(shown, wanted.map(|(name, secret, word)| (name.to_owned(), secret, word)));
+        assert!(config("", "no JSON").is_empty());
+    }
 }

@@ -1,11 +1,12 @@
 //! A deployment: its instances, what they use, and the log of its handler.
 
 use axum::extract::State;
-use hookwright_core::{Deployment, DeploymentId, LogChunk};
+use hookwright_core::port::Observed;
+use hookwright_core::{Deployment, DeploymentId, LogChunk, Timestamp};
 use serde::Serialize;
 
 use super::board::health;
-use super::lines::{From, LinesView, stretch};
+use super::lines::{From, LinesView, stretch, text_file};
 use super::release::ReleaseShown;
 use super::{Answer, Layout};
 use crate::error::{Path, Problem, Query, Result};
@@ -33,6 +34,11 @@ pub(crate) struct DeploymentPage {
     ended: Option<Moment>,
     instances: Vec<InstanceRow>,
     config: Vec<(String, String)>,
+    /// What became of it, the newest first.
+    happened: Vec<Happened>,
+    /// What was received for this place.
+    events_url: String,
+    download: String,
     log: LinesView,
     empty: bool,
     more: String,
@@ -42,6 +48,14 @@ pub(crate) struct DeploymentPage {
     more_page: String,
     next_line: u64,
     over: bool,
+}
+
+/// Something that happened to it.
+#[derive(Serialize)]
+struct Happened {
+    at: Moment,
+    badge: Badge,
+    what: String,
 }
 
 #[derive(Serialize)]
@@ -89,6 +103,9 @@ impl View for DeploymentPage {
             ended: Some(Moment::sample()),
             instances: vec![instance],
             config: vec![(text(), text())],
+            happened: vec![Happened { at: Moment::sample(), badge: Badge::new("good", "check", "live"), what: text() }],
+            events_url: "/x".into(),
+            download: "/x".into(),
             log: LinesView::sample(),
             empty: false,
             more: "/x".into(),
@@ -118,8 +135,9 @@ pub(super) async fn show(
     let deployment = sought(&state, &visitor, id).await?;
     let now = state.clock.now();
     let (badge, _) = health(&state, &deployment).await?;
-    let observed = state.runtime.observe(&id).await?.unwrap_or_default();
+    let observed = state.runtime.measure(&id).await?.unwrap_or_default();
     let chunk: LogChunk = state.runtime.logs(&id, from.from).await?;
+    let happened = happened(&deployment, &observed, now);
     let instances = observed.instances.into_iter().map(|one| InstanceRow {
         ordinal: one.ordinal,
         badge: one.state.into(),
@@ -150,6 +168,9 @@ pub(super) async fn show(
         ended: deployment.ended_at.map(|at| Moment::new(at, now)),
         instances: instances.collect(),
         config: deployment.config.iter().map(|(name, value)| (name.to_string(), visible(value))).collect(),
+        happened,
+        events_url: urls::events_in(webhook, environment),
+        download: urls::deployment_text(id),
         empty: log.is_empty(),
         log,
         more: urls::deployment_lines(id, chunk.next.0),
@@ -166,6 +187,41 @@ pub(super) async fn show(
         over: deployment.status.is_end(),
     };
     Ok(template::page(&page))
+}
+
+/// What is known of its way, the newest first.
+fn happened(deployment: &Deployment, observed: &Observed, now: Timestamp) -> Vec<Happened> {
+    let mut found: Vec<(Timestamp, Badge, String)> = Vec::new();
+    found.push((deployment.created_at, Badge::new("busy", "clock", "asked for"), "its promotion let it in".to_owned()));
+    for one in &observed.instances {
+        let Some(at) = one.started_at else { continue };
+        let what = match one.restarts {
+            0 => format!("instance {}", one.ordinal),
+            1 => format!("instance {}, after it ended once", one.ordinal),
+            times => format!("instance {}, after it ended {times} times", one.ordinal),
+        };
+        found.push((at, Badge::new("off", "clock", "started"), what));
+    }
+    if let Some(at) = deployment.live_at {
+        found.push((at, Badge::new("good", "check", "live"), "requests and events go to it".to_owned()));
+    }
+    if let Some(at) = deployment.ended_at {
+        let why = deployment.status_reason.as_deref().map(visible);
+        found.push((at, deployment.status.into(), why.unwrap_or_else(|| "nothing goes to it any more".to_owned())));
+    }
+    found.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+    found.into_iter().map(|(at, badge, what)| Happened { at: Moment::new(at, now), badge, what }).collect()
+}
+
+/// Its whole log as plain text, as it was written.
+pub(super) async fn download(State(state): State<WebState>, visitor: Visitor, Path(id): Path<DeploymentId>) -> Answer {
+    let deployment = sought(&state, &visitor, id).await?;
+    let file = format!("{}-{}-{}.txt", deployment.webhook, deployment.environment, deployment.generation);
+    let runtime = state.runtime.clone();
+    text_file(&file, move |at| {
+        let runtime = runtime.clone();
+        async move { runtime.logs(&id, at).await }
+    })
 }
 
 /// The next stretch of its log, for the script.

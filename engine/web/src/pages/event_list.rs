@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::status::DeliveryStatus;
-use hookwright_core::{Action, Delivery, DeliveryId, EnvironmentName, Timestamp, WebhookName};
+use hookwright_core::{Action, Delivery, DeliveryId, EnvironmentName, Event, Timestamp, WebhookName};
 use hookwright_store::DeliveryFilter;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +36,6 @@ pub(crate) struct EventListPage {
     older: Option<String>,
     /// Where a replay is asked for; only for those who may.
     replay: Option<String>,
-    /// Whether all that matches can be named to the engine: payloads cannot.
-    replays_all: bool,
 }
 
 /// The filter's fields as their form shows them.
@@ -130,7 +128,6 @@ impl View for EventListPage {
             rows: vec![EventRow::sample()],
             older: Some("/x".into()),
             replay: Some("/x".into()),
-            replays_all: true,
         }
     }
 }
@@ -253,7 +250,6 @@ pub(super) async fn show(
         rows: found.into_iter().map(|delivery| EventRow::new(delivery, now)).collect(),
         older: next.map(|next| filter.address(&name, Some(&next))),
         replay: may.then(|| urls::events_replay(&name)),
-        replays_all: sought.is_anything(),
     }))
 }
 
@@ -319,16 +315,13 @@ pub(super) async fn replay(State(state): State<WebState>, Path(name): Path<Webho
         wish.chosen.len() as u64
     } else {
         visitor.caller.must_for(Action::Develop, Some(&name))?;
-        if !wish.filter.sought()?.is_anything() {
-            return Err(Problem::bad_request(
-                "what is found by its payload is replayed by choosing it; clear the payload fields to replay all",
-            ));
-        }
         let mut filter = wish.filter.store(&name)?;
         if wish.what == What::Dead {
             filter.status = Some(DeliveryStatus::Dead);
         }
-        state.control.event_replay_all(actor, &filter, wish.to.as_ref()).await?.0
+        let sought = wish.filter.sought()?;
+        let is_sought = |event: &Event| sought.is_in(event);
+        state.control.event_replay_matching(actor, (&filter, (!sought.is_anything()).then_some(&is_sought as _)), wish.to.as_ref()).await?.0
     };
     Ok(Redirect::to(&said(&back, if count == 0 { "none-replayed" } else { "all-replayed" })).into_response())
 }

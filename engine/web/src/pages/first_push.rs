@@ -1,13 +1,14 @@
 //! The first steps: from nothing to a webhook that answers, with commands to copy that fit this daemon.
 
 use axum::extract::State;
-use hookwright_core::Action;
-use serde::Serialize;
+use hookwright_core::{Action, Grant, Role, Scope};
+use serde::{Deserialize, Serialize};
 
 use super::{Answer, Layout};
-use crate::WebState;
+use crate::error::Result;
 use crate::template::{self, View};
-use crate::visitor::Visitor;
+use crate::visitor::{Deed, Visitor};
+use crate::{WebState, urls};
 
 /// The first steps.
 #[derive(Serialize)]
@@ -19,6 +20,10 @@ pub(crate) struct FirstPushPage {
     /// Whether nothing was pushed yet.
     empty: bool,
     may_push: bool,
+    /// Where a token is asked for; for those who may make some.
+    make: Option<&'static str>,
+    /// Whether `remote` holds a token that was just made.
+    made: bool,
 }
 
 impl View for FirstPushPage {
@@ -26,16 +31,37 @@ impl View for FirstPushPage {
 
     #[cfg(test)]
     fn sample() -> Self {
-        Self { layout: Layout::sample(), origin: "http://<b>hostile".into(), remote: "http://x".into(), empty: true, may_push: true }
+        let (origin, remote, make) = ("http://<b>hostile".into(), "http://x".into(), Some("/x"));
+        Self { layout: Layout::sample(), origin, remote, empty: true, may_push: true, make, made: true }
     }
+}
+
+async fn page(state: &WebState, visitor: &Visitor, token: Option<&str>) -> Result<FirstPushPage> {
+    let empty = state.store.webhook_list(None, 1).await?.is_empty();
+    let actor = &visitor.caller.actor;
+    let origin = visitor.origin.clone();
+    let remote = match (token, origin.split_once("://")) {
+        (Some(token), Some((scheme, host))) => format!("{scheme}://me:{token}@{host}/git/hello.git"),
+        _ => format!("{origin}/git/hello.git"),
+    };
+    let make = actor.may(Action::Administer, None, None).then_some(urls::FIRST_PUSH);
+    let (layout, may_push) = (Layout::new(visitor, "board", "First push"), actor.may(Action::Develop, None, None));
+    Ok(FirstPushPage { layout, origin, remote, empty, may_push, make, made: token.is_some() })
 }
 
 /// Shows them.
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Answer {
     visitor.caller.must(Action::Read)?;
-    let empty = state.store.webhook_list(None, 1).await?.is_empty();
-    let may_push = visitor.caller.actor.may(Action::Develop, None, None);
-    let origin = visitor.origin.clone();
-    let remote = format!("{origin}/git/hello.git");
-    Ok(template::page(&FirstPushPage { layout: Layout::new(&visitor, "board", "First push"), origin, remote, empty, may_push }))
+    Ok(template::page(&page(&state, &visitor, None).await?))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
+/// Makes a token that pushes, and puts it into the commands. The answer is the page itself, so that the token is in no address.
+pub(super) async fn token(State(state): State<WebState>, Deed { visitor, .. }: Deed<Nothing>) -> Answer {
+    let actor = &visitor.caller.actor;
+    let grants = [Grant { role: Role::Developer, scope: Scope { webhook: None, environment: None } }];
+    let (_, token) = crate::token::create(&state, &visitor.caller, (&actor.user, &actor.teams), &grants).await?;
+    Ok(template::page(&page(&state, &visitor, Some(&token)).await?))
 }

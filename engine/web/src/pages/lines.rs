@@ -1,11 +1,14 @@
 //! Stretches of logs as HTML, the same for the first look at a page and for what its script is sent later. A stretch is folded by command:
 //! the remark `$ npm ci` heads the lines of that command.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use hookwright_core::{LogChunk, LogCursor, LogLine, LogStream};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Problem;
 use crate::show::{LineShown, Painter};
 use crate::template::{self, View};
 
@@ -137,6 +140,29 @@ pub(crate) fn stretch(chunk: &LogChunk, from: &From, ended: bool) -> Response {
     let look = HeaderValue::from_str(&painter.look()).unwrap_or(HeaderValue::from_static(""));
     headers.insert(HeaderName::from_static("x-log-look"), look);
     response
+}
+
+/// A whole log as a file of plain text, as it was written, read stretch by stretch while it is sent.
+pub(crate) fn text_file<R, E>(name: &str, read: impl Fn(LogCursor) -> R + Send + 'static) -> super::Answer
+where
+    R: Future<Output = std::result::Result<LogChunk, E>> + Send,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let chunks = stream::unfold((Some(LogCursor::default()), read), |(at, read)| async move {
+        match read(at?).await {
+            Ok(chunk) if Some(chunk.next) == at => None,
+            Ok(chunk) => {
+                let text: String = chunk.lines.iter().map(|line| format!("{} {}\n", line.at, line.text)).collect();
+                Some((Ok(text), (Some(chunk.next), read)))
+            }
+            Err(error) => Some((Err(error), (None, read))),
+        }
+    });
+    let response = Response::builder()
+        .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
+        .header(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))
+        .body(Body::from_stream(chunks));
+    Ok(response.map_err(Problem::invalid)?.into_response())
 }
 
 /// A stretch for the script that follows a log, in an event.

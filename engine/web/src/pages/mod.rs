@@ -15,6 +15,7 @@ mod live;
 mod openid;
 pub(crate) mod promotion;
 mod release;
+pub(crate) mod release_list;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod run_list;
@@ -60,7 +61,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::SIGN_OUT_EVERYWHERE, post(sign_in::end_everywhere))
         .route(pattern::THEME, post(theme::choose))
         .route(pattern::LIVE, get(live::stream))
-        .route(pattern::FIRST_PUSH, get(first_push::show))
+        .route(pattern::FIRST_PUSH, get(first_push::show).post(first_push::token))
         .route(pattern::RUNS, get(run_list::show))
         .route(pattern::RUN, get(run::show))
         .route(pattern::RUN_RETRY, post(run::retry))
@@ -76,6 +77,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::PUBLISH, post(status::publish))
         .route(pattern::WEBHOOK_RUN, post(webhook::run))
         .route(pattern::SPEC, get(spec::show))
+        .route(pattern::RELEASES, get(release_list::show))
         .route(pattern::COMPARE, get(compare::show))
         .route(pattern::TRIGGERS, get(trigger_list::show))
         .route(pattern::TRIGGER_SEND, post(trigger_list::send))
@@ -95,6 +97,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::DEPLOYMENT, get(deployment::show))
         .route(pattern::DEPLOYMENT_LINES, get(deployment::lines))
         .route(pattern::DEPLOYMENT_FOLLOW, get(deployment::follow))
+        .route(pattern::DEPLOYMENT_TEXT, get(deployment::download))
         .merge(settings::routes())
         .layer(axum::middleware::from_fn(protect))
         .route(pattern::ASSET, get(asset::serve))

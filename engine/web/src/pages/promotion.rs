@@ -18,6 +18,8 @@ use crate::{WebState, urls};
 
 /// How many earlier promotions are shown.
 const HISTORY: u32 = 20;
+/// Among so many of the newest the one is sought that overtook another one.
+const LATER: u32 = 200;
 
 /// A promotion.
 #[derive(Serialize)]
@@ -43,6 +45,12 @@ pub(crate) struct PromotionPage {
     /// Where the form goes; `None` when there is nothing to decide for whoever looks.
     decide: Option<String>,
     may_override: bool,
+    /// Whether a yes would let it go on.
+    asks: bool,
+    /// What whoever looks has decided already: `approved`.
+    own: Option<String>,
+    /// A later promotion that took its place.
+    overtaken_by: Option<String>,
     /// Why there is no form although it waits.
     not_yours: bool,
     history: Vec<Past>,
@@ -74,6 +82,13 @@ pub(crate) struct Past {
     origin: String,
     reason: Option<String>,
     at: Moment,
+    ended: Option<Moment>,
+    /// The image: what went there, whatever its tags are today.
+    digest: String,
+    /// Who decided what: `approved by rosa`.
+    decided: Vec<String>,
+    /// `holds from here` after a rollback, `ended the hold` after what lifted it.
+    hold: Option<&'static str>,
 }
 
 impl View for PromotionPage {
@@ -104,6 +119,9 @@ impl View for PromotionPage {
             deployment: Some("/deployments/1".into()),
             decide: Some("/x".into()),
             may_override: true,
+            asks: true,
+            own: Some(text()),
+            overtaken_by: Some("/x".into()),
             not_yours: true,
             history: vec![Past::sample()],
         }
@@ -112,9 +130,12 @@ impl View for PromotionPage {
 
 impl Past {
     /// A promotion in a line.
-    pub(crate) async fn new(state: &WebState, promotion: Promotion) -> Result<Self> {
+    async fn new(state: &WebState, promotion: &Promotion) -> Result<Self> {
         let now = state.clock.now();
         let release = ReleaseShown::fetch(state, &promotion.release).await?;
+        let image = state.store.release_fetch(&promotion.release).await?.map(|release| release.image.to_string());
+        let decisions = state.store.approval_list(&promotion.webhook, &promotion.environment, &promotion.release).await?;
+        let decided = decisions.iter().filter(|one| one.promotion == promotion.id);
         Ok(Self {
             url: urls::promotion(promotion.id),
             badge: promotion.status.into(),
@@ -123,15 +144,22 @@ impl Past {
             origin: origin(&promotion.origin),
             reason: promotion.status_reason.as_deref().map(visible),
             at: Moment::new(promotion.created_at, now),
+            ended: promotion.ended_at.map(|at| Moment::new(at, now)),
+            digest: image.unwrap_or_default(),
+            decided: decided.map(|one| format!("{} by {}", badge(one.decision).word, visible(&one.user))).collect(),
+            hold: None,
         })
     }
 
     /// Everything that went into an environment, newest first.
     pub(crate) async fn list(state: &WebState, filter: PromotionFilter) -> Result<Vec<Self>> {
+        let promotions = state.store.promotion_list(&PromotionFilter { limit: HISTORY, ..filter }).await?;
         let mut past = Vec::new();
-        for promotion in state.store.promotion_list(&PromotionFilter { limit: HISTORY, ..filter }).await? {
+        for promotion in &promotions {
             past.push(Self::new(state, promotion).await?);
         }
+        let holds = holds(&promotions);
+        past.iter_mut().zip(holds).for_each(|(past, hold)| past.hold = hold);
         Ok(past)
     }
 
@@ -147,7 +175,43 @@ impl Past {
             origin: text(),
             reason: Some(text()),
             at: Moment::sample(),
+            ended: Some(Moment::sample()),
+            digest: "sha256:0123".into(),
+            decided: vec![text()],
+            hold: Some("holds from here"),
         }
+    }
+}
+
+/// Which of these, newest first, began a hold of their environment, and which ended one: a rollback begins it, and the next that a person
+/// let in ends it.
+fn holds(promotions: &[Promotion]) -> Vec<Option<&'static str>> {
+    let mut held = false;
+    let mut words: Vec<Option<&'static str>> = Vec::new();
+    for promotion in promotions.iter().rev() {
+        let arrived = promotion.status == PromotionStatus::Succeeded;
+        words.push(match &promotion.origin {
+            Origin::Rollback { .. } => {
+                held = true;
+                Some("holds from here")
+            }
+            Origin::Reconfigure { .. } => None,
+            _ if held && arrived => {
+                held = false;
+                Some("ended the hold")
+            }
+            _ => None,
+        });
+    }
+    words.reverse();
+    words
+}
+
+fn badge(decision: Decision) -> Badge {
+    match decision {
+        Decision::Approve => Badge::new("good", "check", "approved"),
+        Decision::Reject => Badge::new("bad", "cross", "rejected"),
+        Decision::Override => Badge::new("warn", "alert", "overrode"),
     }
 }
 
@@ -184,12 +248,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     let actor = &visitor.caller.actor;
     let may = actor.may(Action::Approve, Some(webhook), Some(environment));
     let approvals = state.store.approval_list(webhook, environment, &promotion.release).await?;
+    let own = approvals.iter().rev().find(|approval| approval.user == actor.user).map(|approval| badge(approval.decision).word);
     let decisions = approvals.into_iter().map(|approval| Decided {
-        badge: match approval.decision {
-            Decision::Approve => Badge::new("good", "check", "approved"),
-            Decision::Reject => Badge::new("bad", "cross", "rejected"),
-            Decision::Override => Badge::new("warn", "alert", "overrode"),
-        },
+        badge: badge(approval.decision),
         user: visible(&approval.user),
         reason: approval.reason.filter(|reason| !reason.is_empty()).map(|reason| visible(&reason)),
         at: Moment::new(approval.at, now),
@@ -201,6 +262,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         unblock: visible(&gate.verdict.unblock),
     });
     let blocked = promotion.verdicts.iter().any(|gate| gate.verdict.kind == VerdictKind::Block);
+    let asks =
+        |gate: &hookwright_core::GateVerdict| matches!(gate.gate.as_str(), "approvals" | "hold") && gate.verdict.kind == VerdictKind::Wait;
+    let asks = promotion.verdicts.is_empty() || promotion.verdicts.iter().any(asks);
     let history = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), ..PromotionFilter::default() };
     let page = PromotionPage {
         layout: Layout::new(&visitor, "board", format!("{webhook} into {environment}")),
@@ -229,10 +293,24 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         deployment: promotion.deployment.map(urls::deployment),
         decide: (waits && may).then(|| urls::promotion_decide(id)),
         may_override: waits && blocked && actor.may(Action::Administer, Some(webhook), Some(environment)),
+        asks,
+        own: own.filter(|_| waits),
+        overtaken_by: overtaken_by(&state, &promotion).await?,
         not_yours: waits && !may,
         history: Past::list(&state, history).await?,
     };
     Ok(template::page(&page))
+}
+
+/// The next promotion of the place after one that was overtaken, of another release.
+async fn overtaken_by(state: &WebState, promotion: &Promotion) -> Result<Option<String>> {
+    if promotion.status != PromotionStatus::Superseded {
+        return Ok(None);
+    }
+    let (webhook, environment) = (Some(promotion.webhook.clone()), Some(promotion.environment.clone()));
+    let later = state.store.promotion_list(&PromotionFilter { webhook, environment, limit: LATER, ..PromotionFilter::default() }).await?;
+    let next = later.iter().rev().find(|later| later.id > promotion.id && later.release != promotion.release);
+    Ok(next.map(|next| urls::promotion(next.id)))
 }
 
 /// What the form sends.
@@ -268,4 +346,37 @@ pub(super) async fn decide(State(state): State<WebState>, Path(id): Path<Promoti
         }
     }?;
     Ok(Redirect::to(&said(&urls::promotion(id), word)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use hookwright_core::{EnvironmentName, ReleaseId, Timestamp, WebhookName};
+
+    use super::*;
+
+    #[test]
+    fn a_rollback_holds_until_something_else_has_arrived() {
+        let promotion = |number: u8, status, origin| Promotion {
+            id: format!("promo_0000000000000000000000000000{number:04}").parse().expect("an id"),
+            webhook: WebhookName::new("shop").expect("a name"),
+            environment: EnvironmentName::new("production").expect("a name"),
+            release: "rel-0123456789abcdef".parse::<ReleaseId>().expect("an id"),
+            origin,
+            status,
+            status_reason: None,
+            verdicts: Vec::new(),
+            deployment: None,
+            created_at: Timestamp::from_millis(0),
+            ended_at: None,
+        };
+        let rosa = || "rosa".to_owned();
+        let newest_first = [
+            promotion(5, PromotionStatus::Succeeded, Origin::Automation),
+            promotion(4, PromotionStatus::Succeeded, Origin::Person { actor: rosa() }),
+            promotion(3, PromotionStatus::Waiting, Origin::Automation),
+            promotion(2, PromotionStatus::Succeeded, Origin::Rollback { actor: rosa() }),
+            promotion(1, PromotionStatus::Succeeded, Origin::Automation),
+        ];
+        assert_eq!(holds(&newest_first), [None, Some("ended the hold"), None, Some("holds from here"), None]);
+    }
 }

@@ -1,13 +1,13 @@
 //! A run: its stages as a drawing and as a list, why it ended, what it left behind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_control::TestCounts;
 use hookwright_core::status::StageStatus;
-use hookwright_core::{Action, RunId, Timestamp};
+use hookwright_core::{Action, RunId, StageName, Timestamp};
 use hookwright_spec::Plan;
 use hookwright_store::StageRecord;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use crate::template::{self, View};
 use crate::visitor::{Deed, Visitor};
 use crate::{WebState, urls};
 
+/// So many overtaken runs are named.
+const OVERTAKEN: u32 = 20;
+
 /// A run.
 #[derive(Serialize)]
 pub(crate) struct RunPage {
@@ -30,9 +33,14 @@ pub(crate) struct RunPage {
     over: bool,
     trusted: bool,
     superseded_by: Option<String>,
+    /// The runs that it overtook.
+    superseded: Vec<Link>,
     retry_of: Option<String>,
     graph: Option<Graph>,
-    stages: Vec<StageRow>,
+    /// The stages that the run's length hangs on, from the first to the last, and how long they took together.
+    longest: Vec<Link>,
+    longest_took: Option<String>,
+    parts: Vec<Part>,
     left_out: Vec<LeftOut>,
     artifacts: Vec<ArtifactRow>,
     tests: Option<Tests>,
@@ -40,6 +48,20 @@ pub(crate) struct RunPage {
     failed_tests: Vec<CaseShown>,
     retry: Option<String>,
     cancel: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    text: String,
+    url: String,
+}
+
+/// Stages in a row of the list; those of a large matrix that went well are folded away, so that what did not is seen.
+#[derive(Serialize)]
+struct Part {
+    /// What they are together, when they are folded: `58 of unit succeeded`.
+    label: Option<String>,
+    rows: Vec<StageRow>,
 }
 
 #[derive(Serialize)]
@@ -83,12 +105,23 @@ impl View for RunPage {
     fn sample() -> Self {
         let text = || "<b>hostile".to_owned();
         let badge = Badge::from(StageStatus::Cached);
-        let stage = Stage { name: text(), needs: vec![], badge: badge.clone(), note: text(), url: "/x".into(), critical: true };
+        let stage = |name: String| Stage {
+            name,
+            base: text(),
+            needs: vec![],
+            badge: badge.clone(),
+            note: text(),
+            url: "/x".into(),
+            critical: true,
+        };
+        let alone = Stage { base: "alone".into(), ..stage(text()) };
+        let stages = std::iter::once(alone).chain((0..6).map(|number| stage(format!("<b>hostile-{number}<b>hostile"))));
+        let graph = Some(Graph::draw(stages.collect()));
         let tests = Tests { passed: 3, failed: 1, skipped: 0 };
-        let row = StageRow {
+        let row = || StageRow {
             name: text(),
             url: "/x".into(),
-            badge,
+            badge: badge.clone(),
             attempt: 2,
             reason: Some(text()),
             took: Some("2 s".into()),
@@ -102,9 +135,12 @@ impl View for RunPage {
             over: false,
             trusted: false,
             superseded_by: Some("/runs/2".into()),
+            superseded: vec![Link { text: text(), url: "/runs/1".into() }],
             retry_of: Some("/runs/3".into()),
-            graph: Some(Graph::draw(vec![stage])),
-            stages: vec![row],
+            graph,
+            longest: vec![Link { text: text(), url: "/x".into() }],
+            longest_took: Some("3 s".into()),
+            parts: vec![Part { label: None, rows: vec![row()] }, Part { label: Some(text()), rows: vec![row()] }],
             left_out: vec![LeftOut { stage: "deploy".into(), reason: text() }],
             artifacts: vec![ArtifactRow { name: text(), stage: text(), size: "1 KiB".into(), url: "/x".into() }],
             tests: Some(tests),
@@ -155,19 +191,26 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         .collect();
     let tests = sum(&rows);
     let failed_tests = if tests.is_some_and(|tests| tests.failed > 0) { test_list::failed(&state, id).await? } else { Vec::new() };
+    let records: BTreeMap<&str, &StageRecord> = newest.iter().map(|((_, name), record)| (name.as_str(), *record)).collect();
+    let longest = plan.as_ref().map(|plan| critical(plan, &records, now)).unwrap_or_default();
+    let span = longest_span(&longest, &records, now).map(took);
+    let overtaken = state.store.run_list_superseded(id, OVERTAKEN).await?;
     let page = RunPage {
+        superseded: overtaken.iter().map(|run| Link { text: format!("#{}", run.number), url: urls::run(run.id) }).collect(),
+        graph: plan.as_ref().filter(|plan| !plan.stages.is_empty()).map(|plan| draw(plan, &records, (run.id, now), &longest)),
+        longest: longest.iter().map(|name| Link { text: name.to_string(), url: urls::stage(id, name) }).collect(),
+        longest_took: span,
         layout: Layout::new(&visitor, "runs", format!("{} #{}", run.webhook, run.number)),
         over,
         trusted: run.trusted,
         superseded_by: run.superseded_by.map(urls::run),
         retry_of,
-        graph: plan.as_ref().filter(|plan| !plan.stages.is_empty()).map(|plan| draw(plan, &newest, run.id, now)),
         left_out,
         artifacts: artifacts.collect(),
         tests,
         tests_url: urls::run_tests(id),
         failed_tests,
-        stages: rows,
+        parts: parts(rows, plan.as_ref()),
         retry: (may && failed && plan.is_some()).then(|| urls::run_retry(id)),
         cancel: (may && !over).then(|| urls::run_cancel(id)),
         run: RunRow::new(&state, run, now).await?,
@@ -201,6 +244,32 @@ fn row(record: &StageRecord, now: Timestamp) -> StageRow {
     }
 }
 
+/// So many of a matrix that went well are folded.
+const MANY: usize = 9;
+
+/// The list of stages, in its order; what is folded stands where its first stage would.
+fn parts(rows: Vec<StageRow>, plan: Option<&Plan>) -> Vec<Part> {
+    let stages = plan.into_iter().flat_map(|plan| &plan.stages);
+    let base_of: BTreeMap<&str, &str> = stages.map(|stage| (stage.name.as_str(), stage.base.as_str())).collect();
+    let base = |row: &StageRow| base_of.get(row.name.as_str()).filter(|_| row.badge.tone == "good").map(|base| (*base).to_owned());
+    let mut well: BTreeMap<String, usize> = BTreeMap::new();
+    rows.iter().filter_map(base).for_each(|base| *well.entry(base).or_default() += 1);
+    let mut parts: Vec<Part> = Vec::new();
+    for row in rows {
+        let folded =
+            base(&row).and_then(|base| well.get(&base).filter(|count| **count >= MANY).map(|count| format!("{count} of {base} went well")));
+        let known = match &folded {
+            Some(_) => parts.iter_mut().find(|part| part.label == folded),
+            None => parts.last_mut().filter(|part| part.label.is_none()),
+        };
+        match known {
+            Some(part) => part.rows.push(row),
+            None => parts.push(Part { label: folded, rows: vec![row] }),
+        }
+    }
+    parts
+}
+
 fn sum(rows: &[StageRow]) -> Option<Tests> {
     rows.iter().filter_map(|row| row.tests).reduce(|sum, more| Tests {
         passed: sum.passed + more.passed,
@@ -209,9 +278,7 @@ fn sum(rows: &[StageRow]) -> Option<Tests> {
     })
 }
 
-fn draw(plan: &Plan, newest: &BTreeMap<(u32, String), &StageRecord>, run: RunId, now: Timestamp) -> Graph {
-    let records: BTreeMap<&str, &StageRecord> = newest.iter().map(|((_, name), record)| (name.as_str(), *record)).collect();
-    let critical = critical(plan, &records, now);
+fn draw(plan: &Plan, records: &BTreeMap<&str, &StageRecord>, (run, now): (RunId, Timestamp), longest: &[StageName]) -> Graph {
     let stages = plan.stages.iter().map(|stage| {
         let record = records.get(stage.name.as_str());
         let status = record.map_or(StageStatus::Waiting, |record| record.stage_run.status);
@@ -224,35 +291,46 @@ fn draw(plan: &Plan, newest: &BTreeMap<(u32, String), &StageRecord>, run: RunId,
         };
         Stage {
             name: stage.name.to_string(),
+            base: stage.base.to_string(),
             needs: stage.needs.iter().map(ToString::to_string).collect(),
             badge: status.into(),
             note,
             url: urls::stage(run, &stage.name),
-            critical: critical.contains(stage.name.as_str()),
+            critical: longest.contains(&stage.name),
         }
     });
     Graph::draw(stages.collect())
 }
 
-/// The stages that the run's length hangs on: back from the one that ended last, each time to the need that ended last.
-fn critical(plan: &Plan, records: &BTreeMap<&str, &StageRecord>, now: Timestamp) -> BTreeSet<String> {
+/// The stages that the run's length hangs on, from the first to the last: back from the one that ended last, each time to the need that
+/// ended last.
+fn critical(plan: &Plan, records: &BTreeMap<&str, &StageRecord>, now: Timestamp) -> Vec<StageName> {
     let end = |name: &str| {
         let stage = &records.get(name)?.stage_run;
         stage.started_at?;
         Some(stage.ended_at.unwrap_or(now))
     };
-    let mut path = BTreeSet::new();
+    let mut path: Vec<StageName> = Vec::new();
     let mut at =
         plan.stages.iter().filter_map(|stage| Some((end(stage.name.as_str())?, stage))).max_by_key(|(end, _)| *end).map(|(_, stage)| stage);
     while let Some(stage) = at {
-        if !path.insert(stage.name.to_string()) {
+        if path.contains(&stage.name) {
             break;
         }
+        path.push(stage.name.clone());
         let last = stage.needs.iter().filter_map(|need| Some((end(need.as_str())?, need))).max_by_key(|(end, _)| *end);
         at = last.and_then(|(_, need)| plan.stage(need));
     }
+    path.reverse();
     // A path of one says nothing.
-    if path.len() < 2 { BTreeSet::new() } else { path }
+    if path.len() < 2 { Vec::new() } else { path }
+}
+
+/// From the beginning of the first to the end of the last of these.
+fn longest_span(longest: &[StageName], records: &BTreeMap<&str, &StageRecord>, now: Timestamp) -> Option<Duration> {
+    let stage = |name: &StageName| Some(&records.get(name.as_str())?.stage_run);
+    let (first, last) = (stage(longest.first()?)?, stage(longest.last()?)?);
+    Some(last.ended_at.unwrap_or(now).since(first.started_at?))
 }
 
 #[derive(Deserialize)]

@@ -1,14 +1,10 @@
 //! The log of a stage: colours, times, a line to link to, search, download, and following it while it is written.
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use futures_util::stream;
 use hookwright_core::{LogCursor, LogLine, RunId, StageName, StageRun};
-use http::header;
 use serde::Serialize;
 
-use super::lines::{From, LinesView, Unfolded, stretch};
+use super::lines::{From, LinesView, Unfolded, stretch, text_file};
 use super::{Answer, Layout};
 use crate::error::{Path, Problem, Query, Result};
 use crate::run::find;
@@ -266,24 +262,9 @@ pub(super) async fn download(
 ) -> Answer {
     let (run, attempts) = attempts(&state, &visitor, id, &name).await?;
     let stage = pick(&attempts, from.attempt, &name)?;
-    let file = format!("attachment; filename=\"{}-{}-{name}.txt\"", run.webhook, run.number);
-    let chunks = stream::unfold(Some(LogCursor::default()), move |at| {
+    let file = format!("{}-{}-{name}.txt", run.webhook, run.number);
+    text_file(&file, move |at| {
         let (control, id) = (state.control.clone(), stage.id);
-        async move {
-            let at = at?;
-            match control.stage_log(id, at).await {
-                Ok(chunk) if chunk.next == at => None,
-                Ok(chunk) => {
-                    let text: String = chunk.lines.iter().map(|line| format!("{} {}\n", line.at, line.text)).collect();
-                    Some((Ok(text), Some(chunk.next)))
-                }
-                Err(error) => Some((Err(error), None)),
-            }
-        }
-    });
-    let response = Response::builder()
-        .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
-        .header(header::CONTENT_DISPOSITION, file)
-        .body(Body::from_stream(chunks));
-    Ok(response.map_err(Problem::invalid)?.into_response())
+        async move { control.stage_log(id, at).await }
+    })
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use hookwright_core::status::DeploymentStatus;
-use hookwright_core::{Action, Release, WebhookName};
+use hookwright_core::{Action, WebhookName};
 use hookwright_spec::{Check, Environment, Promote, Spec};
 use hookwright_store::RunFilter;
 use serde::{Deserialize, Serialize};
 
 use super::board::{Cell, cell_of};
-use super::release::ReleaseShown;
+use super::release_list::{ReleaseRow, release_rows};
 use super::run::rows_of;
 use super::run_list::RunRow;
 use super::trigger_list::{TriggerCard, cards};
@@ -39,6 +38,7 @@ pub(crate) struct WebhookPage {
     start: Option<String>,
     flow: Vec<Step>,
     releases: Vec<ReleaseRow>,
+    releases_url: String,
     compare: String,
     runs: Vec<RunRow>,
     runs_url: String,
@@ -59,14 +59,6 @@ struct Step {
     /// The environments it comes after, when that is not just the one on its left.
     after: Option<String>,
     cell: Cell,
-}
-
-#[derive(Serialize)]
-struct ReleaseRow {
-    release: ReleaseShown,
-    run: String,
-    image: String,
-    live_in: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -123,12 +115,8 @@ impl View for WebhookPage {
             spec_url: "/x".into(),
             start: Some("/x".into()),
             flow: vec![Step { gates: vec![text()], after: Some(text()), cell: Cell::sample() }],
-            releases: vec![ReleaseRow {
-                release: ReleaseShown::sample(),
-                run: "/runs/1".into(),
-                image: "0123".into(),
-                live_in: vec![text()],
-            }],
+            releases: vec![ReleaseRow::sample()],
+            releases_url: "/x".into(),
             compare: "/x".into(),
             runs: vec![RunRow::sample()],
             runs_url: "/runs".into(),
@@ -187,7 +175,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         spec_url: urls::spec(&name),
         start: may.then(|| urls::webhook_run(&name)),
         flow,
-        releases: releases(&state, &name).await?,
+        releases: release_rows(&state, &visitor, state.store.release_list(Some(&name), None, NEWEST).await?).await?,
+        releases_url: urls::releases(&name),
         compare: urls::compare(&name),
         runs,
         runs_url: urls::runs_of(&name),
@@ -221,22 +210,6 @@ fn gates(place: &Environment) -> Vec<String> {
         gates.push("automatic".to_owned());
     }
     gates
-}
-
-async fn releases(state: &WebState, name: &WebhookName) -> Result<Vec<ReleaseRow>> {
-    let mut live: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for deployment in state.store.deployment_list(name, None, 200).await? {
-        if deployment.status == DeploymentStatus::Live {
-            live.entry(deployment.release.to_string()).or_default().push(deployment.environment.to_string());
-        }
-    }
-    let mut rows = Vec::new();
-    for Release { id, run, image, .. } in state.store.release_list(Some(name), None, NEWEST).await? {
-        let Some(release) = ReleaseShown::fetch(state, &id).await? else { continue };
-        let live_in = live.remove(id.as_str()).unwrap_or_default();
-        rows.push(ReleaseRow { release, run: urls::run(run), image: image.short(), live_in });
-    }
-    Ok(rows)
 }
 
 /// What its admins may say about who sees its status, and what to write into a README.

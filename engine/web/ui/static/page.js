@@ -50,7 +50,7 @@ function morph(old, fresh) {
   }
   for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   for (const name of fresh.getAttributeNames()) if (old.getAttribute(name) !== fresh.getAttribute(name)) old.setAttribute(name, fresh.getAttribute(name));
-  if (/^(INPUT|TEXTAREA|SELECT)$/.test(old.nodeName)) return;
+  if (/^(INPUT|TEXTAREA)$/.test(old.nodeName) || old.nodeName === "SELECT" && old === document.activeElement) return;
   // What has an id is found again wherever it went, so that a new row above takes nothing from those below.
   const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
   const after = [...fresh.childNodes];
@@ -61,6 +61,7 @@ function morph(old, fresh) {
     morph(same, node);
   });
   [...old.childNodes].slice(after.length).forEach((node) => node.remove());
+  if (old.nodeName === "SELECT") old.value = fresh.value;
 }
 
 async function look() {
@@ -144,6 +145,7 @@ document.addEventListener("input", (event) => {
   typed = setTimeout(() => {
     const address = new URL(location.href);
     address.searchParams.set(event.target.name, event.target.value);
+    address.searchParams.delete("page");
     history.replaceState(null, "", address);
     last = 0;
     look();

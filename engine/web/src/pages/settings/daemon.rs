@@ -1,14 +1,15 @@
-//! What the daemon runs with: version, settings, how long things are kept, and what it does right now.
+//! What the daemon runs with: version, settings, how long things are kept, what it holds right now, and what `doctor` says of the machine.
 
 use axum::extract::State;
 use hookwright_core::Action;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::WebState;
+use crate::error::Query;
 use crate::pages::{Answer, Layout};
-use crate::show::visible;
+use crate::show::{Badge, Moment, visible};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
+use crate::{Finding, Fitness, WebState, urls};
 
 /// What the daemon runs with.
 #[derive(Serialize)]
@@ -17,6 +18,28 @@ pub(crate) struct DaemonPage {
     version: &'static str,
     counts: Vec<(String, u64)>,
     settings: Vec<[String; 3]>,
+    /// What `doctor` says, and when it looked.
+    findings: Vec<FindingShown>,
+    examined: Moment,
+    again: String,
+}
+
+#[derive(Serialize)]
+struct FindingShown {
+    name: String,
+    badge: Badge,
+    text: String,
+}
+
+impl From<Finding> for FindingShown {
+    fn from(Finding { name, fitness, text }: Finding) -> Self {
+        let badge = match fitness {
+            Fitness::Well => Badge::new("good", "check", "well"),
+            Fitness::Missing => Badge::new("off", "none", "missing"),
+            Fitness::Broken => Badge::new("bad", "alert", "broken"),
+        };
+        Self { name: visible(name), badge, text: visible(&text) }
+    }
 }
 
 impl View for DaemonPage {
@@ -25,12 +48,22 @@ impl View for DaemonPage {
     #[cfg(test)]
     fn sample() -> Self {
         let text = || "<b>hostile".to_owned();
-        Self { layout: Layout::sample(), version: "1", counts: vec![(text(), 3)], settings: vec![[text(), text(), text()]] }
+        let finding = FindingShown { name: text(), badge: Badge::new("good", "check", "well"), text: text() };
+        let (counts, settings) = (vec![(text(), 3)], vec![[text(), text(), text()]]);
+        let (findings, examined, again) = (vec![finding], Moment::sample(), "/x".into());
+        Self { layout: Layout::sample(), version: "1", counts, settings, findings, examined, again }
     }
 }
 
+/// Whether the machine is to be looked at again, although that was done a moment ago.
+#[derive(Deserialize)]
+pub(super) struct Look {
+    #[serde(default)]
+    again: bool,
+}
+
 /// Shows it to admins.
-pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Answer {
+pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(look): Query<Look>) -> Answer {
     visitor.caller.must(Action::Administer)?;
     let tally = state.store.tally().await?;
     let mut counts: Vec<(String, u64)> = Vec::new();
@@ -41,5 +74,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Ans
     counts.retain(|(_, count)| *count > 0);
     let settings = state.settings.iter().map(|[name, value, meaning]| [name.clone(), visible(value), meaning.clone()]).collect();
     let layout = Layout::new(&visitor, "settings", "Daemon");
-    Ok(template::page(&DaemonPage { layout, version: env!("CARGO_PKG_VERSION"), counts, settings }))
+    let (at, findings) = state.examined.findings(&state, look.again).await?;
+    let (findings, examined) = (findings.into_iter().map(FindingShown::from).collect(), Moment::new(at, state.clock.now()));
+    let again = format!("{}?again=true#fitness", urls::DAEMON);
+    Ok(template::page(&DaemonPage { layout, version: env!("CARGO_PKG_VERSION"), counts, settings, findings, examined, again }))
 }

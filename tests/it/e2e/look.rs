@@ -32,6 +32,7 @@ environments:
   production:
     gates: { approvals: { count: 2 } }
 pipeline:
+  branches: ['**']
   stages:
     lint: { needs: [checkout], run: 'printf \"\\033[32mok\\033[0m lint\\n\"' }
     unit-tests: { needs: [checkout], run: 'for i in $(seq 1 40); do echo \"test $i \\033[2mpassed\\033[0m\"; done; printf \"\\033[1;31m<script>alert(1)</script>\\033[0m\\n\"' }

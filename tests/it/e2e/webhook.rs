@@ -39,7 +39,7 @@ async fn what_changed_between_releases_is_told_and_a_mistake_in_the_spec_is_mark
     browser.until_text("both releases", ".rows", "Greet at length").await;
     assert_eq!(browser.count(".rows .row").await, 2);
     found.extend(inspect(&browser, "releases").await);
-    browser.press("form button").await;
+    browser.press("main form button").await;
     browser.until_text("the comparison", "h1", "What changed").await;
 
     browser.open("/webhooks/hello-python/spec").await;

@@ -599,7 +599,10 @@ pub(crate) async fn cell_of(state: &WebState, visitor: &Visitor, webhook: &Webho
 mod tests {
     use super::*;
 
-    fn pages(page: Option<usize>, found: usize) -> (usize, Option<(usize, usize, Option<String>, Option<String>)>) {
+    /// From which row to which, and where the others are.
+    type Part = (usize, usize, Option<String>, Option<String>);
+
+    fn pages(page: Option<usize>, found: usize) -> (usize, Option<Part>) {
         let filter = Filter { owner: "@acme/shop".into(), page, ..Filter::default() };
         let (first, pages) = Pages::of(&filter, found);
         (first, pages.map(|pages| (pages.first, pages.last, pages.earlier, pages.later)))

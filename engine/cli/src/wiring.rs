@@ -102,7 +102,7 @@ impl Engine {
         let notifier = Arc::new(wakes.clone());
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
 
-        let sandbox = sandbox(configuration.sandbox)?;
+        let sandbox = sandbox(configuration.sandbox, &data.join("sandbox"))?;
         let source = Arc::new(GitSource::new(GitSourceOptions::new(data))?);
         let registry = Arc::new(Registry::open(data.join("registry"))?);
         let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
@@ -342,13 +342,16 @@ fn examine(configuration: &Configuration) -> Examine {
     })
 }
 
-/// Bubblewrap as the settings want it, tried out once.
-fn sandbox(wanted: Sandbox) -> Result<Option<Arc<Bubblewrap>>> {
+/// Bubblewrap as the settings want it, tried out once, with what it keeps in `folder`.
+fn sandbox(wanted: Sandbox, folder: &Path) -> Result<Option<Arc<Bubblewrap>>> {
     if wanted == Sandbox::Off {
         return Ok(None);
     }
     match Bubblewrap::find() {
-        Ok(found) => Ok(Some(found)),
+        Ok(found) => {
+            let found = found.gathered(folder).with_context(|| format!("cannot write the folder `{}`", folder.display()))?;
+            Ok(Some(Arc::new(found)))
+        }
         Err(why) if wanted == Sandbox::Required => anyhow::bail!("the settings say `sandbox: required`, and there is none: {why}"),
         Err(why) => {
             warn!("stages and handlers run as plain processes and may read what the daemon may read: {why}");

@@ -92,7 +92,7 @@ impl IdSource for Ids {
 
 /// Bubblewrap of this machine; without it the test says aloud what it leaves out.
 pub(crate) fn bubblewrap(left_out: &str) -> Option<Arc<Bubblewrap>> {
-    Bubblewrap::find().map_err(|why| eprintln!("LEFT OUT: {left_out}: {why}")).ok()
+    Bubblewrap::find().map(Arc::new).map_err(|why| eprintln!("LEFT OUT: {left_out}: {why}")).ok()
 }
 
 /// An executor on a folder of its own.

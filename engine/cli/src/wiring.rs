@@ -18,7 +18,7 @@ use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, RoleMap, Sco
 use hookwright_gateway::{Gateway, GatewayOptions};
 use hookwright_identity::{OpenIdOptions, OpenIdProvider};
 use hookwright_image::Registry;
-use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor, ProcessRuntime, RuntimeOptions};
+use hookwright_runtime::{Bubblewrap, ExecutorOptions, Nursery, ProcessExecutor, ProcessRuntime, RuntimeOptions};
 use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{NewAudit, SecretKey, Store, StoreOptions};
 use hookwright_trigger::{HttpSubscriber, Provider};
@@ -101,20 +101,21 @@ impl Engine {
         let wakes = Wakes::new();
         let notifier = Arc::new(wakes.clone());
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
+        let nursery = Arc::new(Nursery::new(binary, data.to_owned()));
 
         let sandbox = sandbox(configuration.sandbox, &data.join("sandbox"))?;
         let source = Arc::new(GitSource::new(GitSourceOptions::new(data))?);
         let registry = Arc::new(Registry::open(data.join("registry"))?);
         let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
             directory: data.join("jobs"),
-            binary: binary.clone(),
+            nursery: nursery.clone(),
             notifier: notifier.clone(),
             clock: clock.clone(),
             sandbox: sandbox.clone(),
         })?);
         let runtime = Arc::new(ProcessRuntime::new(RuntimeOptions {
             directory: data.join("instances"),
-            binary,
+            nursery,
             images: registry.clone(),
             notifier,
             clock: clock.clone(),

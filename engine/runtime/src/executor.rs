@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use crate::commands;
 use crate::log_file;
+use crate::nursery::Nursery;
 use crate::sandbox::{Bubblewrap, HOME};
 use crate::supervised::Supervised;
 use crate::supervisor::{Mount, Order};
@@ -30,8 +31,8 @@ pub(crate) const TOOLCHAINS: [(&str, &str); 2] = [("RUSTUP_HOME", ".rustup"), ("
 pub struct ExecutorOptions {
     /// Where jobs are kept, one folder each.
     pub directory: PathBuf,
-    /// The binary that runs `supervise`.
-    pub binary: PathBuf,
+    /// Where supervisors come from.
+    pub nursery: Arc<Nursery>,
     /// Woken when a job ends.
     pub notifier: Arc<dyn Notifier>,
     /// For remarks of the engine.
@@ -170,14 +171,13 @@ impl Executor for ProcessExecutor {
         }
         fs::create_dir_all(supervised.folder()).map_err(unusable)?;
         let order = self.order(job, supervised.folder())?;
-        if let Some(mut begun) = supervised.start(&self.options.binary, order).await? {
+        if let Some(begun) = supervised.start(&self.options.nursery, order).await? {
             let (id, watched, notifier) = (job.id, Arc::clone(&self.watched), Arc::clone(&self.options.notifier));
             watched.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             tokio::spawn(async move {
                 begun.over().await;
                 watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
                 notifier.wake(Topic::Scheduler);
-                begun.gone().await;
             });
         }
         Ok(())

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::executor::{lent, millis, unusable};
 use crate::listeners::Listeners;
+use crate::nursery::Nursery;
 use crate::probe;
 use crate::sandbox::{Bubblewrap, HOME};
 use crate::supervised::{Supervised, remove_tree};
@@ -42,7 +43,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// What all instances of a deployment share.
 pub(crate) struct Surroundings<'a> {
-    pub(crate) binary: &'a Path,
+    pub(crate) nursery: &'a Nursery,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) wanted: &'a DeploymentSpec,
     pub(crate) root: &'a Path,
@@ -198,10 +199,8 @@ impl Instance {
         fs::create_dir_all(process.folder()).map_err(unusable)?;
         // Before the marker of the start: whoever adopts the process knows its port.
         fs::write(process.folder().join("port"), port.to_string()).map_err(unusable)?;
-        if let Some(begun) = process.start(around.binary, order).await? {
-            // Its end is seen by its lock, as that of an adopted one.
-            tokio::spawn(begun.gone());
-        }
+        // Its end is seen by its lock, as that of an adopted one.
+        process.start(around.nursery, order).await?;
         self.watch(around);
         self.prune();
         self.status.state = InstanceState::Starting;

@@ -8,6 +8,7 @@ mod instance;
 mod listeners;
 mod log_file;
 mod mask;
+mod nursery;
 mod probe;
 mod process;
 mod process_runtime;
@@ -17,5 +18,6 @@ pub mod supervisor;
 
 pub use executor::{ExecutorOptions, ProcessExecutor};
 pub use mask::SHORTEST_MASK;
+pub use nursery::Nursery;
 pub use process_runtime::{ProcessRuntime, RuntimeOptions};
 pub use sandbox::Bubblewrap;

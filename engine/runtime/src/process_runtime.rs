@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::executor::unusable;
 use crate::instance::{Instance, Surroundings, attempts, end_processes};
 use crate::listeners::Listeners;
+use crate::nursery::Nursery;
 use crate::sandbox::Bubblewrap;
 use crate::supervised::{Supervised, remove_tree, write_aside};
 use crate::{log_file, process};
@@ -37,8 +38,8 @@ const ALIVE: Duration = Duration::from_secs(5);
 pub struct RuntimeOptions {
     /// Where instances and unpacked images are kept.
     pub directory: PathBuf,
-    /// The binary that runs `supervise`.
-    pub binary: PathBuf,
+    /// Where supervisors come from.
+    pub nursery: Arc<Nursery>,
     /// Where images come from.
     pub images: Arc<dyn ImageSource>,
     /// Woken when an instance changes.
@@ -205,7 +206,7 @@ async fn look(shared: &Shared, folder: &Path, spec: &DeploymentSpec, (instances,
     let Some((root, image)) = known.as_ref() else { return Ok(()) };
     let options = &shared.options;
     let around = Surroundings {
-        binary: &options.binary,
+        nursery: &options.nursery,
         clock: &*options.clock,
         wanted: spec,
         root,

@@ -9,17 +9,18 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookwright_core::port::{JobEnd, JobState};
 use hookwright_core::{LogStream, PortError, Timestamp};
+use nix::sys::signal::{Signal, kill};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::net::unix::pipe;
 
-use crate::executor::{lent, millis, unusable};
+use crate::executor::{millis, unusable};
+use crate::nursery::{Newborn, Nursery};
 use crate::supervisor::{Exit, Order, Outcome, Record};
 use crate::{log_file, process};
 
@@ -62,7 +63,7 @@ impl Supervised {
     }
 
     /// Starts a supervisor and hands it the order; returns once it has its process on record. `None` when that has happened before.
-    pub(crate) async fn start(&self, binary: &Path, mut order: Order) -> Result<Option<Begun>, PortError> {
+    pub(crate) async fn start(&self, nursery: &Nursery, mut order: Order) -> Result<Option<Begun>, PortError> {
         fs::create_dir_all(&self.folder).map_err(unusable)?;
         let lock = self.open_lock().map_err(unusable)?;
         match lock.try_lock() {
@@ -79,19 +80,24 @@ impl Supervised {
         fs::rename(self.folder.join("started.new"), self.folder.join("started")).map_err(unusable)?;
         order.environment.insert(process::MARK.to_owned(), mark);
         let order = serde_json::to_vec(&order).map_err(unusable)?;
-        let mut command = Command::new(binary);
-        command.arg("supervise").arg(&self.folder).env_clear().envs(lent());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(lock));
-        let mut child =
-            command.spawn().map_err(|error| PortError::errored("the supervisor cannot be started; is the machine full?").because(error))?;
-        // The command holds the daemon's share of the lock; from here on the supervisor's is the only one.
-        drop(command);
-        match tokio::time::timeout(START, hand_over(&mut child, &order)).await {
-            Ok(Ok(words)) => Ok(Some(Begun { child, words })),
+        let newborn = nursery
+            .fork(&self.folder, &lock, &order)
+            .await
+            .map_err(|error| PortError::errored("the supervisor cannot be started; is the machine full?").because(error))?;
+        // From here on the supervisor's share of the lock is the only one.
+        drop(lock);
+        let pid = newborn.pid;
+        match tokio::time::timeout(START, hand_over(newborn)).await {
+            Ok(Ok(words)) => Ok(Some(Begun { words })),
             failed => {
                 // Whatever it has begun ends with it; what is left is found by its mark.
-                let _ = child.start_kill();
-                let _ = child.wait().await;
+                if let Some(pid) = pid {
+                    let _ = kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+                }
+                let ending = tokio::time::Instant::now();
+                while self.is_held() && ending.elapsed() < BURIAL {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
                 self.state().await?;
                 Err(match failed {
                     Ok(Err(error)) => error,
@@ -251,33 +257,25 @@ impl Supervised {
 
 /// A supervisor that this daemon has started.
 pub(crate) struct Begun {
-    child: Child,
-    words: BufReader<ChildStdout>,
+    words: BufReader<pipe::Receiver>,
 }
 
 impl Begun {
     /// Returns when the end of what it keeps is on the disk, or it is gone; it may tidy up for a while longer.
-    pub(crate) async fn over(&mut self) {
+    pub(crate) async fn over(mut self) {
         // Whatever is read or not, there is nothing more to hear.
         let _ = self.words.read_line(&mut String::new()).await;
     }
-
-    /// Returns when it is gone and keeps no place among the processes.
-    pub(crate) async fn gone(mut self) {
-        // How it ended stands in its folder.
-        let _ = self.child.wait().await;
-    }
 }
 
-/// Gives the order and waits for the word that all is on record; what the supervisor says next is said at the end.
-async fn hand_over(child: &mut Child, order: &[u8]) -> Result<BufReader<ChildStdout>, PortError> {
+/// Gives the rest of the order and waits for the word that all is on record; what the supervisor says next is said at the end.
+async fn hand_over(newborn: Newborn) -> Result<BufReader<pipe::Receiver>, PortError> {
     let cannot = |error: io::Error| PortError::errored("the supervisor ended before it began").because(error);
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(order).await.map_err(cannot)?;
+    if let Some((mut input, rest)) = newborn.order {
+        input.write_all(&rest).await.map_err(cannot)?;
     }
     let mut word = String::new();
-    let output = child.stdout.take().ok_or_else(|| PortError::errored("the supervisor was started without pipes"))?;
-    let mut words = BufReader::with_capacity(256, output);
+    let mut words = BufReader::with_capacity(256, newborn.words);
     words.read_line(&mut word).await.map_err(cannot)?;
     match word.trim() {
         "ready" => Ok(words),

@@ -12,7 +12,7 @@ use hookwright_core::port::{DeploymentSpec, ImageConfig, ImageSource, Limits, Ob
 use hookwright_core::{
     DeploymentId, Digest, EnvironmentName, Health, InstanceState, LogCursor, PortError, Resources, SecretValue, WebhookName,
 };
-use hookwright_runtime::{Bubblewrap, ProcessRuntime, RuntimeOptions};
+use hookwright_runtime::{Bubblewrap, Nursery, ProcessRuntime, RuntimeOptions};
 use rig::{Hands, Wakes, bubblewrap, kill, until};
 
 /// Serves, one answer at a time; `%s` runs before each answer.
@@ -67,7 +67,8 @@ struct House {
 
 fn runtime(folder: &Path, images: Arc<Images>, clock: Arc<Hands>, sandbox: Option<Arc<Bubblewrap>>) -> ProcessRuntime {
     let (directory, notifier) = (folder.to_owned(), Arc::new(Wakes::default()));
-    let options = RuntimeOptions { directory, binary: rig::supervisor(), images, notifier, clock, sandbox, limits: Limits::default() };
+    let nursery = Arc::new(Nursery::new(rig::supervisor(), directory.clone()));
+    let options = RuntimeOptions { directory, nursery, images, notifier, clock, sandbox, limits: Limits::default() };
     ProcessRuntime::new(options).expect("a runtime")
 }
 

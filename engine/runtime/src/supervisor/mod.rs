@@ -5,6 +5,7 @@
 
 mod guard;
 mod log;
+mod nursery;
 mod order;
 mod sandbox;
 mod slot;
@@ -61,10 +62,20 @@ pub(crate) fn trial(sandbox: Sandbox) -> Vec<String> {
     sandbox::wrap(&order, &sandbox)
 }
 
-/// Runs `supervise <directory>` with its order on standard input; `arguments` are those after `supervise`.
+/// The word that makes this process the one supervisors are forked from; what follows it is for people who list processes.
+pub(crate) const NURSERY: &str = "--nursery";
+
+/// Runs `supervise <directory>` with its order on standard input, or `supervise --nursery`; `arguments` are those after `supervise`.
 pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
-    let Some(directory) = arguments.into_iter().next().map(PathBuf::from) else { return ExitCode::from(2) };
-    match supervise(&directory) {
+    match arguments.into_iter().next() {
+        Some(word) if word == NURSERY => nursery::serve(keep),
+        Some(directory) => keep(Path::new(&directory)),
+        None => ExitCode::from(2),
+    }
+}
+
+fn keep(directory: &Path) -> ExitCode {
+    match supervise(directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The daemon reads this from the pipe it holds until it is told that all is on record; without a reader there is nobody to tell.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hookwright_core::port::{Executor, Isolation, Job, JobEnd, JobState, Limits, Notifier, Topic};
 use hookwright_core::{Clock, IdSource, LogCursor, StageRunId, Timestamp};
-use hookwright_runtime::{Bubblewrap, ExecutorOptions, ProcessExecutor};
+use hookwright_runtime::{Bubblewrap, ExecutorOptions, Nursery, ProcessExecutor};
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -186,7 +186,8 @@ impl Rig {
 }
 
 fn executor(folder: &Path, binary: PathBuf, notifier: Arc<Wakes>, sandbox: Option<Arc<Bubblewrap>>) -> Arc<ProcessExecutor> {
-    let options = ExecutorOptions { directory: folder.join("jobs"), binary, notifier, clock: Arc::new(Hands::default()), sandbox };
+    let nursery = Arc::new(Nursery::new(binary, folder.to_owned()));
+    let options = ExecutorOptions { directory: folder.join("jobs"), nursery, notifier, clock: Arc::new(Hands::default()), sandbox };
     Arc::new(ProcessExecutor::new(options).expect("an executor"))
 }
 

@@ -235,6 +235,36 @@ async fn a_cache_that_leads_through_a_link_is_refused() {
     assert_eq!(std::fs::read_dir(elsewhere).expect("a folder").count(), 0);
 }
 
+/// The process that supervisors of this rig are forked from: a child of this test that serves its folder.
+fn nursery(rig: &Rig) -> i32 {
+    let folder = rig.folder.path().display().to_string();
+    let is_ours = |pid: &i32| {
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let parent = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+        words.contains("--nursery") && words.contains(&folder) && parent == Some(std::process::id())
+    };
+    let pids = std::fs::read_dir("/proc").expect("the processes").flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let found: Vec<i32> = pids.filter(is_ours).collect();
+    assert_eq!(found.len(), 1, "one nursery");
+    found[0]
+}
+
+#[tokio::test]
+async fn a_killed_nursery_is_made_again_and_what_it_started_lives_on() {
+    let rig = Rig::new();
+    let first = rig.job("while [ ! -e go ]; do sleep 0.01; done");
+    rig.executor.start(&first).await.expect("it starts");
+    let before = nursery(&rig);
+    kill(before);
+    let second = rig.job("echo on");
+    assert_eq!(rig.run(&second).await.outcome, JobOutcome::Exited(0));
+    assert_ne!(nursery(&rig), before);
+    assert_eq!(rig.executor.poll(&first.id).await.expect("a state"), JobState::Running);
+    std::fs::write(first.workspace.join("go"), "").expect("a written file");
+    assert_eq!(rig.ended(&first).await.outcome, JobOutcome::Exited(0));
+}
+
 #[tokio::test]
 async fn a_supervisor_that_was_not_handed_the_lock_refuses_to_work() {
     let folder = tempfile::tempdir().expect("a folder");

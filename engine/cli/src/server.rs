@@ -1,20 +1,25 @@
 //! The HTTP listener: accepts connections, bounds how long a client may take for its headers, and drains at shutdown.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
+use hookwright_gateway::Proxy;
 use http::{HeaderValue, Version, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
 /// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
@@ -33,6 +38,29 @@ pub(crate) struct Limits {
     pub(crate) drain: Duration,
 }
 
+/// What answers at a listener.
+#[derive(Clone)]
+pub(crate) struct Front {
+    /// Requests to handlers, if they are taken here. They do not go through the router.
+    pub(crate) proxy: Option<Proxy>,
+    /// All others.
+    pub(crate) router: Router,
+}
+
+impl Front {
+    async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
+        let mut request = request.map(Body::new);
+        match &self.proxy {
+            Some(proxy) if proxy.takes(request.uri()) => proxy.answer(request, peer).await,
+            _ => {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                let Ok(response) = self.router.clone().oneshot(request).await;
+                response
+            }
+        }
+    }
+}
+
 /// Opens the address, or takes the socket that was passed in as systemd does (`LISTEN_FDS`), so that an upgrade loses no request.
 pub(crate) async fn listen(address: SocketAddr, passed_index: usize) -> std::io::Result<TcpListener> {
     if let Some(socket) = listenfd::ListenFd::from_env().take_tcp_listener(passed_index)? {
@@ -42,10 +70,10 @@ pub(crate) async fn listen(address: SocketAddr, passed_index: usize) -> std::io:
     TcpListener::bind(address).await
 }
 
-/// Serves `router` until `stop`, then lets requests in flight end.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+/// Serves until `stop`, then lets requests in flight end.
+pub(crate) async fn serve(listener: TcpListener, front: Front, limits: Limits, stop: CancellationToken) {
     let (graceful, connections) = (GracefulShutdown::new(), TaskTracker::new());
-    let router = router.layer(axum::middleware::from_fn_with_state(stop.clone(), say_goodbye));
+    let front = Arc::new((front, stop.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Half-closed connections are served to the end: a client that hangs up once its push or its event is sent has sent it all the
     // same, and otherwise the request would be dropped before anybody has seen it.
@@ -66,7 +94,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%peer, %error, "cannot switch off Nagle's algorithm");
         }
-        let service = TowerToHyperService::new(router.clone().layer(axum::Extension(axum::extract::ConnectInfo(peer))));
+        let front = front.clone();
+        let service = service_fn(move |request| answer(front.clone(), request, peer));
         let connection = graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -84,12 +113,17 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
     }
 }
 
-/// Once the daemon stops, tells HTTP/1.1 clients not to use the connection again; HTTP/2 has a frame of its own for it.
-async fn say_goodbye(State(stop): State<CancellationToken>, request: Request, next: Next) -> Response {
+/// Answers a request. Once the daemon stops, it tells HTTP/1.1 clients not to use the connection again; HTTP/2 has a frame of its own for it.
+async fn answer(
+    front: Arc<(Front, CancellationToken)>,
+    request: http::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response, Infallible> {
+    let (front, stop) = &*front;
     let version = request.version();
-    let mut response = next.run(request).await;
+    let mut response = front.answer(request, peer).await;
     if stop.is_cancelled() && version <= Version::HTTP_11 && !response.headers().contains_key(header::UPGRADE) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
+    Ok(response)
 }

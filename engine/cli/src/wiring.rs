@@ -211,15 +211,16 @@ impl Daemon {
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let mut listeners = Vec::new();
         let mut gateway_address = address;
-        let router = match own {
-            None => gateway.router().merge(inner),
+        let proxy = match own {
+            None => Some(gateway.proxy()),
             Some((own, address)) => {
                 gateway_address = address;
-                listeners.push(tokio::spawn(server::serve(own, gateway.router().merge(gateway.inbox_router()), limits, stop.clone())));
-                inner
+                let front = server::Front { proxy: Some(gateway.proxy()), router: gateway.inbox_router() };
+                listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone())));
+                None
             }
         };
-        listeners.push(tokio::spawn(server::serve(listener, router, limits, stop.clone())));
+        listeners.push(tokio::spawn(server::serve(listener, server::Front { proxy, router: inner }, limits, stop.clone())));
         write_privately(&data.join("address"), &format!("http://{address}\n"))?;
         info!(%address, data = %data.display(), "the daemon serves");
         let admin_token = engine.admin_token.clone();

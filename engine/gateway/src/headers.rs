@@ -1,26 +1,46 @@
 //! Which headers pass between a client and a handler (RFC 9110, section 7.6.1; RFC 7239).
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Cookies whose names begin so are the daemon's.
 const OWN_COOKIE: &str = "hookwright_";
 
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// What handlers on the daemon's own origin may not do: act as this origin.
 const SANDBOX: &str = "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts";
 
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
+/// Headers that belong to the connection they came by.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Headers that only we may set.
-const OURS: [&str; 7] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-prefix", "x-request-id", "keep-alive"];
+fn is_ours(name: &str) -> bool {
+    matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-prefix" | "x-request-id")
+}
+
+/// Removes the headers whose names are unwanted.
+fn remove_all(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    let unwanted: Vec<HeaderName> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
 
 /// Removes what belongs to the connection, and returns the protocol an upgrade asks for.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
@@ -32,30 +52,24 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         .filter_map(|name| name.trim().parse().ok())
         .collect();
     let upgrade = named.contains(&header::UPGRADE).then(|| headers.get(header::UPGRADE).cloned()).flatten();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
+    remove_all(headers, |name| is_hop_by_hop(name.as_str()) || named.contains(name));
     upgrade
 }
 
 /// Makes a request's headers fit for a handler.
-pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: &str, prefix: &str) -> Option<HeaderValue> {
+pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: IpAddr, prefix: &str) -> Option<HeaderValue> {
     let upgrade = strip_hop_by_hop(headers);
     keep_cookies(headers);
-    for name in OURS {
-        headers.remove(name);
-    }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-    let quoted_peer = if peer.contains(':') { format!("\"[{peer}]\"") } else { peer.to_owned() };
-    let own = [
-        ("forwarded", format!("for={quoted_peer};host=\"{}\";proto=http", host.replace(['"', '\\'], ""))),
-        ("x-forwarded-prefix", prefix.to_owned()),
-        ("x-request-id", request_id.to_owned()),
-    ];
-    for (name, value) in own {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+    remove_all(headers, |name| is_ours(name.as_str()));
+    let mut forwarded = match peer {
+        IpAddr::V4(peer) => format!("for={peer};host=\""),
+        IpAddr::V6(peer) => format!("for=\"[{peer}]\";host=\""),
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    forwarded.extend(host.chars().filter(|character| !matches!(character, '"' | '\\')));
+    forwarded.push_str("\";proto=http");
+    for (name, value) in [(header::FORWARDED, forwarded.as_str()), (PREFIX, prefix), (REQUEST_ID, request_id)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }
     }
@@ -65,17 +79,19 @@ pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: &
 /// Makes an answer's headers fit for a client.
 pub(crate) fn towards_client(headers: &mut HeaderMap, request_id: &str, sandbox: bool) -> Option<HeaderValue> {
     let upgrade = strip_hop_by_hop(headers);
-    let kept: Vec<HeaderValue> =
-        headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_own_cookie(value.as_bytes())).cloned().collect();
-    headers.remove(header::SET_COOKIE);
-    for value in kept {
-        headers.append(header::SET_COOKIE, value);
+    if headers.get_all(header::SET_COOKIE).iter().any(|value| is_own_cookie(value.as_bytes())) {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(header::SET_COOKIE).iter().filter(|value| !is_own_cookie(value.as_bytes())).cloned().collect();
+        headers.remove(header::SET_COOKIE);
+        for value in kept {
+            headers.append(header::SET_COOKIE, value);
+        }
     }
     if sandbox {
         headers.append(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
     }
     if let Ok(value) = HeaderValue::from_str(request_id) {
-        headers.insert("x-request-id", value);
+        headers.insert(REQUEST_ID, value);
     }
     upgrade
 }
@@ -88,6 +104,9 @@ fn is_own_cookie(value: &[u8]) -> bool {
 }
 
 fn keep_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
     let cookies: Vec<String> = headers
         .get_all(header::COOKIE)
         .iter()
@@ -113,7 +132,7 @@ mod tests {
     #[test]
     fn the_daemons_cookies_and_forged_forwarding_do_not_reach_a_handler() {
         let mut sent = headers(&[("cookie", "a=1; hookwright_session=x"), ("x-forwarded-for", "1.2.3.4")]);
-        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
         assert_eq!(sent["cookie"], "a=1");
         assert!(!sent.contains_key("x-forwarded-for"));
     }
@@ -121,21 +140,21 @@ mod tests {
     #[test]
     fn a_handlers_own_authorization_passes() {
         let mut sent = headers(&[("authorization", "Bearer theirs")]);
-        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
         assert_eq!(sent["authorization"], "Bearer theirs");
     }
 
     #[test]
     fn a_quote_in_the_host_cannot_forge_what_we_say_was_forwarded() {
         let mut sent = headers(&[("host", "a\";proto=https;for=\"9.9.9.9")]);
-        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
         assert_eq!(sent["forwarded"], "for=127.0.0.1;host=\"a;proto=https;for=9.9.9.9\";proto=http");
     }
 
     #[test]
     fn headers_that_the_connection_header_names_are_dropped_but_ours_stay() {
         let mut sent = headers(&[("connection", "x-secret, x-request-id"), ("x-secret", "1")]);
-        towards_handler(&mut sent, "id", "127.0.0.1", "/w/a/b");
+        towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
         assert!(!sent.contains_key("x-secret"));
         assert_eq!(sent["x-request-id"], "id");
     }

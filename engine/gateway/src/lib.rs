@@ -4,6 +4,7 @@
 mod authenticate;
 mod delivery;
 mod git;
+mod handlers;
 mod headers;
 mod identify;
 mod inbox;
@@ -28,10 +29,10 @@ use tokio_util::task::TaskTracker;
 
 pub use authenticate::{presented_token, token_holder};
 pub use problem::Problem;
+pub use proxy::Proxy;
 
 use delivery::{Deliveries, DeliveryParts, Sender};
 use inbox::InboxState;
-use proxy::Proxy;
 use schedule::Schedules;
 use table::Table;
 
@@ -77,7 +78,7 @@ impl Gateway {
         let (table, options) = (Arc::<Table>::default(), Arc::new(options));
         let proxy = Proxy::new(table.clone(), options.clone());
         let (store, inbox, clock) = (options.store.clone(), options.inbox.clone(), options.clock.clone());
-        let sender = Sender { client: proxy.client.clone(), clock: clock.clone(), inbox, meter: options.meter.clone() };
+        let sender = Sender { handlers: proxy.handlers.clone(), clock: clock.clone(), inbox, meter: options.meter.clone() };
         let deliveries = Deliveries::new(DeliveryParts { store, clock, table: table.clone(), sender });
         Self { table, proxy, deliveries, options, tasks: TaskTracker::new(), stopping: CancellationToken::new() }
     }
@@ -128,8 +129,8 @@ impl Gateway {
     }
 
     /// `/w/…`
-    pub fn router(&self) -> Router {
-        proxy::routes(self.proxy.clone())
+    pub fn proxy(&self) -> Proxy {
+        self.proxy.clone()
     }
 
     /// `/git/…`

@@ -1,91 +1,100 @@
 //! `/w/<webhook>/<environment>/<path>`: passes requests to handlers, streaming both ways.
 //! A request picks its backend at its head and keeps it, so that switching a route fails none.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hookwright_core::port::{Access, GatewayRequest};
 use hookwright_core::{Action, EnvironmentName, WebhookName};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 
 use crate::authenticate::strip_daemon_tokens;
+use crate::handlers::{Answer, Failure, Handlers};
 use crate::load::{InFlight, Load};
 use crate::table::{Route, Table};
 use crate::{GatewayOptions, Problem, headers, token_holder};
 
-/// How long a connection to a handler on this machine may take.
-const CONNECT: Duration = Duration::from_secs(5);
+/// Below it handlers are reached.
+const PREFIX: &str = "/w/";
 
-/// Passes requests on.
+/// Passes requests on. It stands beside the router and not behind it: what every request to a handler pays for is in this file.
 #[derive(Clone)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     table: Arc<Table>,
     options: Arc<GatewayOptions>,
-    pub(crate) client: Client<HttpConnector, Body>,
+    pub(crate) handlers: Handlers,
 }
 
 impl Proxy {
     pub(crate) fn new(table: Arc<Table>, options: Arc<GatewayOptions>) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(10)).build(connector);
-        Self { table, options, client }
+        Self { table, options, handlers: Handlers::default() }
     }
-}
-
-pub(crate) fn routes(proxy: Proxy) -> Router {
-    Router::new().route("/w/{*rest}", axum::routing::any(pass)).with_state(proxy)
-}
-
-async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
-    let request_id = proxy.options.ids.uuid().simple().to_string();
-    let (began, uri) = (proxy.options.clock.monotonic(), request.uri().clone());
-    let mut load = None;
-    let response = match proxy.pass(request, &request_id, &mut load).await {
-        Ok(response) => response,
-        Err(problem) => problem.about(&request_id).into_response(),
-    };
-    let took = proxy.options.clock.monotonic().saturating_sub(began);
-    if let Some(load) = &load {
-        load.count(Some(response.status()), took);
-    }
-    let place = split(&uri).map(|(webhook, environment, _)| (webhook, environment)).filter(|_| load.is_some());
-    proxy.options.meter.gateway_request(GatewayRequest { place, status: response.status().as_u16(), took });
-    response
 }
 
 /// The address split into webhook, environment and the rest, which is passed on as it came, never decoded.
-fn split(uri: &Uri) -> Option<(&str, &str, String)> {
-    let below = uri.path().strip_prefix("/w/")?;
+fn split(uri: &Uri) -> Option<(&str, &str, &str)> {
+    let below = uri.path_and_query()?.as_str().strip_prefix(PREFIX)?;
     let (webhook, below) = below.split_once('/')?;
-    let (environment, path) = below.split_once('/').unwrap_or((below, ""));
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Some((webhook, environment, format!("/{path}{query}")))
+    let end = below.find(['/', '?']).unwrap_or(below.len());
+    let (environment, path) = below.split_at(end);
+    (!webhook.contains('?')).then_some((webhook, environment, path))
+}
+
+/// The address of a request, who sent it, and its id.
+type About<'a> = (&'a Uri, SocketAddr, &'a str);
+
+/// Where a request goes, and what the handler is told of where it comes from.
+struct Forwarded<'a> {
+    backend: SocketAddr,
+    path: &'a str,
+    peer: IpAddr,
+    request_id: &'a str,
+    prefix: &'a str,
 }
 
 impl Proxy {
+    /// Whether a request is for a handler.
+    pub fn takes(&self, uri: &Uri) -> bool {
+        uri.path().starts_with(PREFIX)
+    }
+
+    /// The handler's answer to a request that came from `peer`, or why there is none.
+    pub async fn answer(&self, request: Request, peer: SocketAddr) -> Response {
+        let request_id = self.options.ids.uuid().simple().to_string();
+        let (began, uri) = (self.options.clock.monotonic(), request.uri().clone());
+        let mut load = None;
+        let response = match self.pass(request, (&uri, peer, &request_id), &mut load).await {
+            Ok(response) => response,
+            Err(problem) => problem.about(&request_id).into_response(),
+        };
+        let took = self.options.clock.monotonic().saturating_sub(began);
+        if let Some(load) = &load {
+            load.count(Some(response.status()), took);
+        }
+        let place = split(&uri).map(|(webhook, environment, _)| (webhook, environment)).filter(|_| load.is_some());
+        self.options.meter.gateway_request(GatewayRequest { place, status: response.status().as_u16(), took });
+        response
+    }
+
     /// Passes a request on; `load` becomes that of the deployment it is for.
-    async fn pass(&self, mut request: Request, request_id: &str, load: &mut Option<Arc<Load>>) -> Result<Response, Problem> {
-        let uri = request.uri().clone();
+    async fn pass(&self, mut request: Request, about: About<'_>, load: &mut Option<Arc<Load>>) -> Result<Response, Problem> {
+        let (uri, peer, request_id) = about;
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "an address is /w/<webhook>/<environment>/<path>");
-        let (webhook, environment, path) = split(&uri).ok_or_else(unknown)?;
+        let (webhook, environment, path) = split(uri).ok_or_else(unknown)?;
         let nothing = || {
             let text = format!("nothing is deployed at /w/{webhook}/{environment}/; `hookwright status` shows what waits");
             Problem::new(StatusCode::NOT_FOUND, text)
         };
         let (route, in_flight) = self.table.enter(webhook, environment).ok_or_else(nothing)?;
         *load = Some(Arc::clone(in_flight.load()));
-        if Table::is_closed(&route, &path) {
+        if Table::is_closed(&route, path) {
             let text = "events are delivered to this path, and nothing else: send them to the trigger's own address, which `hookwright triggers` shows";
             return Err(Problem::new(StatusCode::FORBIDDEN, text));
         }
@@ -101,10 +110,11 @@ impl Proxy {
         let backend = route.backend().ok_or_else(unavailable)?;
         let client_upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         strip_daemon_tokens(&self.options.store, request.headers_mut()).await?;
-        let prefix = format!("/w/{webhook}/{environment}");
-        let forward = self.forwarded(request, backend, &path, (request_id, &prefix))?;
+        let prefix = format!("{PREFIX}{webhook}/{environment}");
+        let forwarded = Forwarded { backend, path, peer: peer.ip(), request_id, prefix: &prefix };
+        let forward = self.forwarded(request, &forwarded)?;
         let timeout = self.options.response_timeout.min(route.target.response_timeout);
-        let answer = tokio::time::timeout(timeout, self.client.request(forward)).await;
+        let answer = tokio::time::timeout(timeout, self.handlers.send(backend, forward)).await;
         let answer = answer.map_err(|_| {
             let text = format!("the handler took longer than {} s to answer", timeout.as_secs());
             Problem::new(StatusCode::GATEWAY_TIMEOUT, text)
@@ -126,24 +136,31 @@ impl Proxy {
     }
 
     /// The request as the handler gets it.
-    fn forwarded(&self, request: Request, backend: SocketAddr, path: &str, names: (&str, &str)) -> Result<http::Request<Body>, Problem> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string()).unwrap_or_default();
+    fn forwarded(&self, request: Request, to: &Forwarded<'_>) -> Result<http::Request<Body>, Problem> {
         let (mut parts, body) = request.into_parts();
         if parts.version == Version::HTTP_2
             && let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
         {
             parts.headers.entry(header::HOST).or_insert(host);
         }
-        let upgrade = headers::towards_handler(&mut parts.headers, names.0, &peer, names.1);
+        let upgrade = headers::towards_handler(&mut parts.headers, to.request_id, to.peer, to.prefix);
         if let Some(protocol) = upgrade {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, protocol);
         }
+        if !parts.headers.contains_key(header::HOST)
+            && let Ok(host) = HeaderValue::from_str(&to.backend.to_string())
+        {
+            parts.headers.insert(header::HOST, host);
+        }
+        let path = if to.path.starts_with('/') { Cow::from(to.path) } else { Cow::from(format!("/{}", to.path)) };
         let invalid = |_| Problem::new(StatusCode::BAD_REQUEST, "the path cannot be passed on");
-        parts.uri = format!("http://{backend}{path}").parse().map_err(invalid)?;
+        parts.uri = path.parse().map_err(invalid)?;
         parts.version = Version::HTTP_11;
         let limit = usize::try_from(self.options.body_limit).unwrap_or(usize::MAX);
-        Ok(http::Request::from_parts(parts, Body::new(Limited::new(body, limit))))
+        // Most requests have none.
+        let body = if body.is_end_stream() { Body::empty() } else { Body::new(Limited::new(body, limit)) };
+        Ok(http::Request::from_parts(parts, body))
     }
 
     fn too_large(&self) -> Problem {
@@ -151,18 +168,19 @@ impl Proxy {
     }
 
     /// Why a handler gave no answer.
-    fn refusal(&self, error: &hyper_util::client::legacy::Error) -> Problem {
-        let mut cause: Option<&dyn std::error::Error> = Some(error);
-        while let Some(inner) = cause {
-            if inner.is::<LengthLimitError>() {
-                return self.too_large();
+    fn refusal(&self, failure: &Failure) -> Problem {
+        let text = match failure {
+            Failure::Connect => "the handler does not accept connections",
+            Failure::Exchange(error) => {
+                let mut cause: Option<&dyn std::error::Error> = Some(error);
+                while let Some(inner) = cause {
+                    if inner.is::<LengthLimitError>() {
+                        return self.too_large();
+                    }
+                    cause = inner.source();
+                }
+                "the handler closed the connection without an answer"
             }
-            cause = inner.source();
-        }
-        let text = if error.is_connect() {
-            "the handler does not accept connections"
-        } else {
-            "the handler closed the connection without an answer"
         };
         Problem::new(StatusCode::BAD_GATEWAY, format!("{text}; `hookwright logs --deployment` shows what it says"))
     }
@@ -170,7 +188,7 @@ impl Proxy {
     /// The answer as the client gets it; it counts as in flight until its body or its upgraded connection ends.
     fn answered(
         &self,
-        mut answer: http::Response<hyper::body::Incoming>,
+        mut answer: http::Response<Answer>,
         client: Option<hyper::upgrade::OnUpgrade>,
         in_flight: InFlight,
         request_id: &str,

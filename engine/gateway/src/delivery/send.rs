@@ -15,12 +15,11 @@ use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryPolicy, E
 use hookwright_store::{AttemptEnd, Inbox};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use sha2::Sha256;
 use tracing::error;
 
 use super::backoff::{Pause, retry_after};
+use crate::handlers::{Failure, Handlers};
 use crate::headers;
 use crate::load::Load;
 
@@ -39,7 +38,7 @@ const ORIGINAL: &str = "x-original-";
 /// Makes attempts. Cloning it clones handles.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    pub(crate) client: Client<HttpConnector, Body>,
+    pub(crate) handlers: Handlers,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) inbox: Inbox,
     pub(crate) meter: Arc<dyn Meter>,
@@ -69,7 +68,7 @@ impl Sender {
         let (started_at, began) = (self.clock.now(), self.clock.monotonic());
         let number = delivery.attempts + 1;
         let answered = match self.request(delivery, event, towards) {
-            Ok(request) => self.exchange(request, towards.timeout).await,
+            Ok(request) => self.exchange(request, towards).await,
             Err(error) => Err(format!("the event cannot be sent: {error}")),
         };
         let took = self.clock.monotonic().saturating_sub(began);
@@ -146,9 +145,9 @@ impl Sender {
     }
 
     fn request(&self, delivery: &Delivery, event: &Event, towards: &Towards<'_>) -> Result<Request<Body>, http::Error> {
-        let uri = format!("http://{}{}", towards.backend, towards.policy.path);
-        let mut request = Request::builder().method(Method::POST).uri(uri).body(Body::from(event.body.clone()))?;
+        let mut request = Request::builder().method(Method::POST).uri(&towards.policy.path).body(Body::from(event.body.clone()))?;
         *request.headers_mut() = passed_on(&event.headers);
+        request.headers_mut().insert(header::HOST, HeaderValue::from_str(&towards.backend.to_string())?);
         let seconds = self.clock.now().as_millis().div_euclid(1000);
         let id = delivery.id.to_string();
         let own = [
@@ -171,10 +170,14 @@ impl Sender {
         Ok(request)
     }
 
-    async fn exchange(&self, request: Request<Body>, limit: Duration) -> Result<Answered, String> {
+    async fn exchange(&self, request: Request<Body>, towards: &Towards<'_>) -> Result<Answered, String> {
+        let limit = towards.timeout;
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|error| {
-                let what = if error.is_connect() { "the handler does not accept connections" } else { "the handler closed the connection" };
+            let answer = self.handlers.send(towards.backend, request).await.map_err(|failure| {
+                let what = match failure {
+                    Failure::Connect => "the handler does not accept connections",
+                    Failure::Exchange(_) => "the handler closed the connection",
+                };
                 what.to_owned()
             })?;
             let (parts, mut body) = answer.into_parts();

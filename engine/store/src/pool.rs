@@ -23,6 +23,9 @@ const SQLITE_READERS: u32 = 4;
 /// read costs a microsecond to ask, and which all share.
 const SQLITE_READER_CACHE: u32 = 512;
 
+/// Pages in SQLite's log after which a commit itself moves them into the database: 32 MiB. Before, that is done beside the writing.
+const LOG_PAGES: &str = "8192";
+
 /// How many connections a PostgreSQL is asked for.
 const POSTGRES_CONNECTIONS: u32 = 10;
 
@@ -95,7 +98,12 @@ enum Lock {
 }
 
 pub(crate) enum Pool {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        /// Moves the log into the database while others write; opened when that is first needed.
+        checkpointer: SqlitePool,
+    },
     Postgres(PgPool),
 }
 
@@ -127,7 +135,8 @@ impl Store {
     /// Lets go of every connection; what is asked afterwards fails.
     pub async fn close(&self) {
         match &self.inner.pool {
-            Pool::Sqlite { writer, readers } => {
+            Pool::Sqlite { writer, readers, checkpointer } => {
+                checkpointer.close().await;
                 writer.close().await;
                 readers.close().await;
             }
@@ -148,6 +157,16 @@ impl Store {
             let Inner { clock, ids, refusals, .. } = &*self.inner;
             Ok(Tx { kind, failpoint, clock: clock.clone(), ids: ids.clone(), refusals: refusals.clone() })
         })
+    }
+
+    /// Moves what SQLite has in its log into the database, as far as nobody has to wait for it. PostgreSQL does so by itself.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Pool::Sqlite { checkpointer, .. } = &self.inner.pool {
+            let moved = sqlx::query(CHECKPOINT).fetch_all(checkpointer).await;
+            moved.map_err(|cause| self.inner.refusals.note(CHECKPOINT, cause))?;
+        }
+        Ok(())
     }
 
     /// How often the database has refused or failed since the store was opened; a name that is taken is no failure.
@@ -305,10 +324,12 @@ async fn open_sqlite(path: &str) -> Result<Pool> {
         .foreign_keys(true)
         .busy_timeout(ACQUIRE);
     let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE);
-    let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+    let writer = pool(1).connect_with(options.clone().pragma("wal_autocheckpoint", LOG_PAGES)).await.map_err(failed)?;
     let cache = format!("-{SQLITE_READER_CACHE}");
-    let readers = pool(SQLITE_READERS).connect_with(options.pragma("cache_size", cache)).await.map_err(failed)?;
-    Ok(Pool::Sqlite { writer, readers })
+    let reader = options.pragma("cache_size", cache);
+    let checkpointer = pool(1).connect_lazy_with(reader.clone());
+    let readers = pool(SQLITE_READERS).connect_with(reader).await.map_err(failed)?;
+    Ok(Pool::Sqlite { writer, readers, checkpointer })
 }
 
 fn postgres_options(url: &str) -> Result<PgConnectOptions> {

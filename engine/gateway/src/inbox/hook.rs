@@ -117,7 +117,7 @@ impl Hook {
     fn without_secrets(&self, headers: &HeaderMap, token: Option<&SecretValue>) -> Vec<(String, String)> {
         let hide = |value: String| {
             let secrets = self.route.trigger.secrets.iter().chain(token).map(|secret| secret.expose()).filter(|secret| !secret.is_empty());
-            secrets.fold(value, |value, secret| value.replace(secret, HIDDEN))
+            secrets.fold(value, |value, secret| if value.contains(secret) { value.replace(secret, HIDDEN) } else { value })
         };
         texts(headers).into_iter().map(|(name, value)| (name, hide(value))).collect()
     }

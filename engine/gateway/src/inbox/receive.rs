@@ -137,6 +137,7 @@ impl InboxState {
 
     /// Stores an event; the delivery goes on its way. `None` when it was stored before.
     async fn store_and_offer(&self, hook: &Hook, event: NewEvent) -> Result<Option<String>, Problem> {
+        let event = Arc::new(event);
         let Some(delivery) = self.accept(hook, event.clone()).await? else { return Ok(None) };
         let id = delivery.event.to_string();
         if event.skipped.is_none() {
@@ -146,7 +147,7 @@ impl InboxState {
         Ok(Some(id))
     }
 
-    async fn accept(&self, hook: &Hook, event: NewEvent) -> Result<Option<Delivery>, Problem> {
+    async fn accept(&self, hook: &Hook, event: Arc<NewEvent>) -> Result<Option<Delivery>, Problem> {
         match self.inbox.accept(event).await {
             Ok(Accepted::New(delivery)) => {
                 self.count(hook, EventResult::Stored);
@@ -169,6 +170,7 @@ impl InboxState {
         let deadline = hook.definition.as_ref().and_then(|definition| definition.deadline()).unwrap_or(policy.timeout);
         let limit = policy.timeout.min(deadline.mul_f64(0.9));
         event.not_before = Some(event.received_at.plus(limit + SYNC_MARGIN));
+        let event = Arc::new(event);
         let Some(delivery) = self.accept(hook, event.clone()).await? else { return Ok(acknowledged(&[])) };
         let stored = stored(&event, &delivery);
         let route = (hook.route.webhook.as_str(), hook.route.environment.as_str());

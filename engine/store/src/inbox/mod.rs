@@ -1,12 +1,15 @@
 //! The writer of events: one task that takes everything that waits into one transaction, so that one `fsync` acknowledges many.
 //! Invariant: nobody is told "accepted" before the commit that holds the event and its delivery has returned.
 
+mod checkpoint;
+mod end;
+mod rows;
+mod settled;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use hookwright_core::status::DeliveryStatus;
@@ -17,6 +20,8 @@ use tracing::warn;
 
 use crate::sql::{Value, args, json_text};
 use crate::{Error, Result, Store, Tx};
+use checkpoint::Checkpoints;
+use rows::Statements;
 
 /// Requests that wait for the writer; more wait at its door.
 const QUEUE: usize = 4096;
@@ -83,7 +88,7 @@ pub struct AttemptEnd {
 }
 
 enum Work {
-    Accept(Box<NewEvent>, oneshot::Sender<Result<Accepted>>),
+    Accept(Arc<NewEvent>, oneshot::Sender<Result<Accepted>>),
     End(Box<AttemptEnd>, oneshot::Sender<Result<bool>>),
     Replay(Box<Delivery>, oneshot::Sender<Result<Delivery>>),
 }
@@ -93,6 +98,13 @@ impl Work {
         match self {
             Self::Accept(event, _) => event.body.len(),
             Self::End(..) | Self::Replay(..) => 0,
+        }
+    }
+
+    fn end(&self) -> Option<&AttemptEnd> {
+        match self {
+            Self::End(end, _) => Some(end),
+            Self::Accept(..) | Self::Replay(..) => None,
         }
     }
 }
@@ -128,8 +140,9 @@ impl Inbox {
     ///
     /// # Errors
     /// When the database refuses: then nothing of it is stored, and the source is to be told to send it again.
-    pub async fn accept(&self, event: NewEvent) -> Result<Accepted> {
-        self.ask(|answer| Work::Accept(Box::new(event), answer)).await
+    pub async fn accept(&self, event: impl Into<Arc<NewEvent>>) -> Result<Accepted> {
+        let event = event.into();
+        self.ask(|answer| Work::Accept(event, answer)).await
     }
 
     /// Writes what an attempt came to. `false` when the delivery was not in the status it is said to come from; then nothing is written.
@@ -157,6 +170,7 @@ impl Inbox {
 }
 
 async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
+    let mut checkpoints = Checkpoints::new(writer.store.clone());
     while let Some(first) = queue.recv().await {
         let mut bytes = first.bytes();
         let mut batch = vec![first];
@@ -165,9 +179,12 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
             bytes += next.bytes();
             batch.push(next);
         }
+        let parts = batch.len();
         writer.write(batch).await;
+        checkpoints.wrote(parts);
         writer.news.send_modify(|count| *count = count.wrapping_add(1));
     }
+    checkpoints.ended().await;
 }
 
 /// The one that writes.
@@ -232,11 +249,12 @@ impl Writer {
         for subscription in fresh.iter().filter(|delivery| !delivery.replay).map(|delivery| delivery.subscription).collect::<HashSet<_>>() {
             heard(&mut tx, subscription, now).await?;
         }
+        let mut ended = end::write(&mut tx, batch.iter().filter_map(Work::end).collect()).await?.into_iter();
         let mut answers = Vec::with_capacity(batch.len());
         let mut next = deliveries.iter();
         for work in batch {
             answers.push(match work {
-                Work::End(end, _) => Answer::End(write_end(&mut tx, end).await?),
+                Work::End(..) => Answer::End(ended.next().unwrap_or(false)),
                 Work::Accept(..) => match next.next() {
                     Some(delivery) if !seen.contains(&delivery.event) => Answer::Accept(Accepted::New(Box::new(delivery.clone()))),
                     _ => Answer::Accept(Accepted::Duplicate),
@@ -246,7 +264,7 @@ impl Writer {
                 }
             });
         }
-        redact_settled(&mut tx, batch).await?;
+        settled::redact(&mut tx, batch).await?;
         tx.commit("events.written").await?;
         Ok(answers)
     }
@@ -290,12 +308,9 @@ fn reply(work: Work, answer: Result<Answer>) {
     }
 }
 
-/// Statements that insert several rows at a time, the largest first.
-type Statements = [(usize, String); 4];
-
 const EVENT_COLUMNS: usize = 16;
 static INSERT_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
-    statements(
+    rows::statements(
         "INSERT INTO events (id, subscription, webhook, environment, trigger_name, source, kind, source_id, verified, received_at,
             replay_key, fingerprint, headers, redact, redacted, body) VALUES ",
         EVENT_COLUMNS,
@@ -305,7 +320,7 @@ static INSERT_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
 
 const DELIVERY_COLUMNS: usize = 16;
 static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
-    statements(
+    rows::statements(
         "INSERT INTO deliveries (id, event, sequence, subscription, webhook, environment, trigger_name, kind, status, status_reason,
             attempts, replay, order_key, created_at, due_at, ended_at) VALUES ",
         DELIVERY_COLUMNS,
@@ -313,58 +328,10 @@ static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
     )
 });
 
-/// Of these events those with fields to cut out, when nothing is to be delivered of them any more: none is open, and what was given up
-/// was delivered since.
-static SETTLED_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
-    ROWS.map(|rows| {
-        let places: Vec<String> = (1..=rows).map(|row| format!("${row}")).collect();
-        let text = format!(
-            "SELECT id, headers, redact, body FROM events WHERE id IN ({}) AND redact IS NOT NULL AND redacted = 0
-                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event = events.id AND deliveries.status IN ('queued', 'waiting'))
-                AND NOT EXISTS (SELECT 1 FROM deliveries AS given_up WHERE given_up.event = events.id AND given_up.status = 'dead'
-                    AND NOT EXISTS (SELECT 1 FROM deliveries AS later WHERE later.event = events.id
-                        AND later.subscription = given_up.subscription AND later.sequence > given_up.sequence
-                        AND later.status IN ('delivered', 'canceled')))",
-            places.join(", ")
-        );
-        (rows, text)
-    })
-});
-
-/// How many rows one statement takes.
-const ROWS: [usize; 4] = [64, 16, 4, 1];
-
-fn statements(insert: &str, columns: usize, end: &str) -> Statements {
-    ROWS.map(|rows| {
-        let mut text = insert.to_owned();
-        for row in 0..rows {
-            text.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 1..=columns {
-                let comma = if column == 1 { "" } else { ", " };
-                write!(text, "{comma}${}", row * columns + column).expect("writing to a text does not fail");
-            }
-            text.push(')');
-        }
-        text.push_str(end);
-        (rows, text)
-    })
-}
-
-/// The parts of `rows` with the statement for each.
-fn parts<'a, T>(statements: &'static Statements, rows: &'a [T]) -> impl Iterator<Item = (&'static str, &'a [T])> + use<'a, T> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let (size, text) = statements.iter().find(|(size, _)| *size <= rest.len())?;
-        let (part, behind) = rest.split_at(*size);
-        rest = behind;
-        Some((text.as_str(), part))
-    })
-}
-
 /// Inserts what was not there yet; returns which.
 async fn insert_events(tx: &mut Tx, events: &[(EventId, &NewEvent)]) -> Result<HashSet<EventId>> {
     let mut stored = HashSet::new();
-    for (statement, part) in parts(&INSERT_EVENTS, events) {
+    for (statement, part) in rows::parts(&INSERT_EVENTS, events) {
         let mut values = Vec::with_capacity(part.len() * EVENT_COLUMNS);
         for (id, event) in part {
             let [id_key, signature_key] = event.replay_keys.each_ref().map(|key| key.as_ref().map(|key| digest(event.subscription, key)));
@@ -395,7 +362,7 @@ async fn insert_events(tx: &mut Tx, events: &[(EventId, &NewEvent)]) -> Result<H
 }
 
 async fn insert_deliveries(tx: &mut Tx, deliveries: &[&Delivery]) -> Result<()> {
-    for (statement, part) in parts(&INSERT_DELIVERIES, deliveries) {
+    for (statement, part) in rows::parts(&INSERT_DELIVERIES, deliveries) {
         let mut values = Vec::with_capacity(part.len() * DELIVERY_COLUMNS);
         for delivery in part {
             values.extend(args![
@@ -435,53 +402,6 @@ async fn heard(tx: &mut Tx, subscription: SubscriptionId, now: Timestamp) -> Res
             status = CASE WHEN status = 'manual' THEN 'active' ELSE status END
         WHERE id = $2";
     tx.execute(HEARD, args![now, subscription]).await.map(drop)
-}
-
-async fn write_end(tx: &mut Tx, end: &AttemptEnd) -> Result<bool> {
-    const UPDATE: &str = "UPDATE deliveries SET status = $1, status_reason = $2, attempts = $3, due_at = $4, ended_at = $5
-        WHERE id = $6 AND status = $7";
-    const ATTEMPT: &str = "INSERT INTO attempts (delivery, number, started_at, duration_ms, status_code, error, headers, body)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (delivery, number) DO NOTHING";
-    let delivery = &end.delivery;
-    if end.from != delivery.status {
-        end.from.to(delivery.status)?;
-    }
-    let reason = delivery.status_reason.clone();
-    let values = args![delivery.status, reason, delivery.attempts, delivery.due_at, delivery.ended_at, delivery.id, end.from];
-    if tx.execute(UPDATE, values).await? == 0 {
-        return Ok(false);
-    }
-    if let Some(attempt) = &end.attempt {
-        let answer = attempt.answer.as_ref();
-        let values = args![
-            attempt.delivery,
-            attempt.number,
-            attempt.started_at,
-            attempt.duration_ms,
-            answer.map(|answer| i64::from(answer.status)),
-            attempt.error,
-            answer.map(|answer| json_text(&answer.headers)),
-            answer.map(|answer| answer.body.replace('\0', "\u{fffd}"))
-        ];
-        tx.execute(ATTEMPT, values).await?;
-    }
-    Ok(true)
-}
-
-/// Cuts the fields that nobody is to see out of events whose deliveries have ended with this batch.
-async fn redact_settled(tx: &mut Tx, batch: &[Work]) -> Result<()> {
-    let ended = batch.iter().filter_map(|work| match work {
-        Work::End(end, _) if end.delivery.status.is_end() => Some(end.delivery.event),
-        _ => None,
-    });
-    let ended: Vec<EventId> = ended.collect::<HashSet<_>>().into_iter().collect();
-    for (statement, part) in parts(&SETTLED_EVENTS, &ended) {
-        let values = part.iter().flat_map(|id| args![id]).collect();
-        for row in tx.fetch_all(statement, values).await? {
-            crate::event::redact_in(tx, &row).await?;
-        }
-    }
-    Ok(())
 }
 
 /// The event as it will be read back; for whoever delivers it at once.

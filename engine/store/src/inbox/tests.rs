@@ -124,6 +124,45 @@ async fn an_event_is_read_back_byte_for_byte_and_its_sequence_is_that_of_its_acc
 }
 
 #[tokio::test]
+async fn of_ends_that_are_written_together_each_finds_its_delivery_and_the_second_of_one_is_not_written() {
+    let bench = Bench::set_up().await;
+    let mut ends = Vec::new();
+    for number in 0..90 {
+        let Accepted::New(delivery) = bench.inbox.accept(bench.event(&number.to_string(), 10)).await.expect("accepted") else {
+            panic!("it is new")
+        };
+        let answer = AttemptAnswer { status: 200 + number % 2 * 300, headers: Vec::new(), body: format!("answer {number}") };
+        let attempt = Attempt {
+            delivery: delivery.id,
+            number: 1,
+            started_at: delivery.created_at,
+            duration_ms: u64::from(number),
+            answer: Some(answer),
+            error: None,
+        };
+        let (from, due_at) = (delivery.status, delivery.due_at);
+        let after = if number % 2 == 0 {
+            Delivery { status: DeliveryStatus::Delivered, attempts: 1, ended_at: Some(due_at), ..*delivery }
+        } else {
+            Delivery { status: DeliveryStatus::Waiting, status_reason: Some(format!("reason {number}")), attempts: 1, ..*delivery }
+        };
+        ends.push(AttemptEnd { attempt: Some(attempt), delivery: after, from });
+    }
+    let again = ends[4].clone();
+    let written = futures_util::future::join_all(ends.iter().chain([&again]).map(|end| bench.inbox.attempt_ended(end.clone()))).await;
+    let written: Vec<bool> = written.into_iter().map(|written| written.expect("written")).collect();
+    assert_eq!(written, [vec![true; 90], vec![false]].concat());
+    for AttemptEnd { attempt, delivery, .. } in &ends {
+        let stored = bench.store.delivery_fetch(delivery.id).await.expect("a row").expect("a delivery");
+        assert_eq!(
+            (stored.status, &stored.status_reason, stored.attempts, stored.due_at, stored.ended_at),
+            (delivery.status, &delivery.status_reason, 1, delivery.due_at, delivery.ended_at)
+        );
+        assert_eq!(bench.store.attempt_list(delivery.id).await.expect("a list"), attempt.clone().into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_events_loses_none_and_takes_them_again_once_there_is_room() {
     let bench = Bench::set_up().await;
     if bench._database.is_some() {

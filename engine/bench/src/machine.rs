@@ -46,7 +46,7 @@ fn filesystem(folder: &Path) -> String {
 }
 
 /// What making something durable costs here, in milliseconds: the floor below every commit.
-fn sync(folder: &Path) -> std::io::Result<Spread> {
+pub(crate) fn sync(folder: &Path) -> std::io::Result<Spread> {
     let mut file = tempfile::tempfile_in(folder)?;
     let mut samples = Vec::new();
     for _ in 0..100 {

@@ -46,6 +46,12 @@ pub(crate) fn thread_cpu() -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// The children of a process that its first thread started.
+pub(crate) fn children(pid: u32) -> Result<Vec<u32>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).with_context(|| format!("process {pid} is gone"))?;
+    text.split_whitespace().map(|child| child.parse().context("`/proc` has another form")).collect()
+}
+
 /// Resident memory in MiB.
 pub(crate) fn resident(pid: u32) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} is gone"))?;

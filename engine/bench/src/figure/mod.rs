@@ -3,13 +3,18 @@
 mod board;
 mod chain;
 mod dag;
+mod debian_webhook;
+mod delivery;
 mod deploy;
 mod docker;
+mod history;
 mod idle;
 mod inbox;
 mod live;
 mod log;
+mod native;
 mod nginx;
+mod outage;
 mod proxy;
 mod push;
 mod sandbox;
@@ -35,6 +40,9 @@ pub(crate) const FIGURES: &[(&str, &str)] = &[
     ("deploy", "from `git push` to the Python example answering in development"),
     ("proxy", "requests through the gateway, against the handler called directly and against nginx"),
     ("inbox", "signed events of 1 KB, durably accepted, against nginx in front of a handler that keeps nothing"),
+    ("delivery", "from an event's due time to its handler, at 2,000 events a second"),
+    ("history", "1,000,000 stored events: accepting and listing, against an empty store"),
+    ("outage", "memory while a handler is down for 200,000 events, and how they drain"),
     ("idle", "a daemon that has nothing to do: 100 webhooks that serve, 10,000 stored runs"),
     ("board", "the board with 500 webhooks in 4 environments and 100,000 stored runs: first byte, size, and in chromium"),
     ("live", "200 open pages with live updates, at rest"),
@@ -85,6 +93,9 @@ pub(crate) async fn measure(name: &str, bench: &Bench, section: &mut Section) ->
         "deploy" => deploy::measure(bench, section).await,
         "proxy" => proxy::measure(bench, section).await,
         "inbox" => inbox::measure(bench, section).await,
+        "delivery" => delivery::measure(bench, section).await,
+        "history" => history::measure(bench, section).await,
+        "outage" => outage::measure(bench, section).await,
         "idle" => idle::measure(bench, section).await,
         "board" => board::measure(bench, section).await,
         "live" => live::measure(bench, section).await,

@@ -1,4 +1,4 @@
-//! nginx as a plain reverse proxy with kept connections, which sets the headers that the gateway sets too.
+//! nginx as a plain reverse proxy: a worker a core, connections kept on both sides and for ever, no access log, and the headers that the gateway sets too.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+
+use crate::process;
 
 /// A running nginx; it is killed when the value is dropped.
 pub(crate) struct Nginx {
@@ -44,6 +46,11 @@ impl Nginx {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Processor time used so far by its workers.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        process::children(self.child.id())?.into_iter().map(|worker| Ok(process::cpu(Some(worker))?.own)).sum()
     }
 
     fn wait(&mut self) -> Result<()> {

@@ -136,7 +136,7 @@ impl Engine {
             meter: metrics.clone(),
             sandbox_csp: configuration.gateway.listen.is_none(),
         });
-        let subscriber = Arc::new(subscriber(configuration, clock.clone())?);
+        let subscriber = Arc::new(subscriber(configuration, clock.clone(), &store)?);
         let control = Control::start(Deps {
             store: store.clone(),
             clock,
@@ -275,7 +275,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
 }
 
 /// What registers triggers at the sources there are tokens of. Redirects could carry a token elsewhere and are not followed.
-fn subscriber(configuration: &Configuration, clock: Arc<dyn Clock>) -> Result<HttpSubscriber> {
+fn subscriber(configuration: &Configuration, clock: Arc<dyn Clock>, store: &Store) -> Result<HttpSubscriber> {
     let client = reqwest::Client::builder().timeout(PROVIDER_PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
     let mut providers = BTreeMap::new();
     for (name, provider) in &configuration.providers {
@@ -285,7 +285,7 @@ fn subscriber(configuration: &Configuration, clock: Arc<dyn Clock>) -> Result<Ht
             providers.insert(name.clone(), Provider { credential, api });
         }
     }
-    Ok(HttpSubscriber::new(client.context("cannot make a client for event sources")?, providers, clock))
+    Ok(HttpSubscriber::new(client.context("cannot make a client for event sources")?, providers, clock, Arc::new(store.clone())))
 }
 
 /// A provider that people sign in at. Redirects could carry a code or a secret elsewhere and are not followed. No connection is kept: a code is for once, and

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hookwright_core::port::RegisteredHook;
-use hookwright_core::{Blame, Subscription};
+use hookwright_core::{Blame, PortError, Subscription};
 use hookwright_store::MissedDelivery;
 use tracing::{info, warn};
 
@@ -74,7 +74,11 @@ async fn ask_again(deps: &Deps, subscription: &Subscription, (hook, most): (Regi
         // Written first: a crash between the two costs one of the asks, and never leads to more of them.
         let now = MissedDelivery { asks: missed.asks + 1, asked_at: Some(deps.clock.now()), ..missed.clone() };
         update(deps, subscription, (&now, false)).await?;
-        if let Err(error) = deps.subscriber.deliver_again(hook, &missed.listed.id).await {
+        let again = match deps.subscriber.deliver_again(hook, &missed.listed.id).await {
+            Ok(Some(body)) => take_in(deps, subscription, body).await,
+            again => again.map(drop),
+        };
+        if let Err(error) = again {
             warn!(subscription = %subscription.place, "delivery {} could not be asked for: {}", missed.listed.id, error.message);
             if error.blame == Blame::Errored {
                 // The source was not asked; it is not asked for the others either now.
@@ -87,6 +91,16 @@ async fn ask_again(deps: &Deps, subscription: &Subscription, (hook, most): (Regi
         info!(subscription = %subscription.place, "asked `{}` for {asked} events that it could not deliver", hook.source);
     }
     Ok(None)
+}
+
+/// Takes in an event that its source has read out instead of sending it: it is verified, stored and delivered as if it had come.
+async fn take_in(deps: &Deps, subscription: &Subscription, body: String) -> std::result::Result<(), PortError> {
+    let event = deps.deliverer.caught_up(subscription.id, body, deps.clock.now())?;
+    let answer = deps.deliverer.take(event).await;
+    if (200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    Err(PortError::errored(format!("the inbox answered {}", answer.status)))
 }
 
 /// Whether it was asked for a short time ago. A clock that went back makes nothing wait for longer than that.

@@ -88,8 +88,9 @@ async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<
         if let Some(spec) = specs.get(&place) {
             let look = looks.entry(subscription.id).or_default();
             let id = subscription.id;
+            let events = spec.triggers.get(&subscription.place.trigger).map(|trigger| trigger.events.clone()).unwrap_or_default();
             step(deps, (subscription, look), spec).await?;
-            catch_up(deps, (id, look)).await?;
+            catch_up(deps, (id, look), &events).await?;
         }
     }
     Ok(())
@@ -160,7 +161,7 @@ async fn keep_channel(deps: &Deps, (subscription, look): (&Subscription, &mut Lo
 }
 
 /// Has what it could not deliver sent again, once the source knows the address and somebody answers there.
-async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look)) -> Result<()> {
+async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look), events: &[String]) -> Result<()> {
     if deps.clock.monotonic() < look.catch_up || look.failures > 0 || deps.deliverer.kinds(id).is_empty() {
         return Ok(());
     }
@@ -169,7 +170,7 @@ async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look)) -> Resul
     let (SubscriptionStatus::Active, Some(applied), Some(hook)) = (subscription.status, applied, &subscription.provider_id) else {
         return Ok(());
     };
-    let hook = RegisteredHook { source: &subscription.source, repository: &applied.repository, id: hook };
+    let hook = RegisteredHook { source: &subscription.source, repository: &applied.repository, id: hook, events };
     let again = crate::catch_up::look(deps, &subscription, hook).await?;
     look.catch_up = deps.clock.monotonic() + again.unwrap_or(DRIFT);
     Ok(())
@@ -233,9 +234,13 @@ async fn wanted(deps: &Deps, subscription: &Subscription, spec: &Spec) -> Result
     }
     let source = &subscription.source;
     let whose = hookwright_spec::whose(source);
-    let Some(repository) = trigger.repository.clone() else {
-        let example = if whose == "repository" { "owner/name" } else { "its id" };
-        return Ok(Err(format!("it cannot be registered: name the {whose}, `{whose}: {example}`")));
+    let repository = match (whose, trigger.repository.clone()) {
+        (None, _) => String::new(),
+        (Some(_), Some(repository)) => repository,
+        (Some(whose), None) => {
+            let example = if whose == "repository" { "owner/name" } else { "its id" };
+            return Ok(Err(format!("it cannot be registered: name the {whose}, `{whose}: {example}`")));
+        }
     };
     let url = format!("{}/hooks/{}", deps.settings.public_url, subscription.address);
     let wanted = WantedSubscription { source: source.clone(), repository, url, events: trigger.events.clone(), secret: None };
@@ -252,7 +257,7 @@ async fn wanted(deps: &Deps, subscription: &Subscription, spec: &Spec) -> Result
         return Ok(Ok(WantedSubscription { secret: handed_out.or(secrets.into_iter().next()), ..wanted }));
     }
     match (&trigger.secret, secrets.is_empty()) {
-        (None, _) => Ok(Err("it cannot be registered without a secret".to_owned())),
+        (None, _) => Ok(Err("it cannot be registered without a secret: name one in the trigger".to_owned())),
         (Some(name), true) => Ok(Err(format!("it cannot be registered: `{name}` is not set"))),
         (Some(_), false) => Ok(Ok(WantedSubscription { secret: Some(secrets.swap_remove(0)), ..wanted })),
     }

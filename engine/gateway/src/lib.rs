@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Meter, PushSink, SampleEvent};
-use hookwright_core::{Clock, IdSource, PortError, SubscriptionId, Timestamp};
+use hookwright_core::{Clock, HookAddress, IdSource, PortError, SubscriptionId, Timestamp};
 use hookwright_store::{Inbox, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -115,6 +115,16 @@ impl Gateway {
         identify::identified(inbox::routes(self.inbox_state()), self.options.ids.clone())
     }
 
+    /// The address of a subscription, and what receives there.
+    fn receiver(&self, subscription: SubscriptionId) -> Result<(HookAddress, Arc<inbox::Hook>), PortError> {
+        let found = self.table.trigger(subscription).and_then(|route| {
+            let address = route.trigger.address.clone()?;
+            let hook = self.table.hook(address.as_str())?;
+            Some((address, hook))
+        });
+        found.ok_or_else(|| PortError::failed("the trigger does not fire in this environment, or nothing is deployed there"))
+    }
+
     fn inbox_state(&self) -> InboxState {
         InboxState {
             table: self.table.clone(),
@@ -144,6 +154,9 @@ impl Gateway {
         registry::routes(registry::RegistryState { registry, store: self.options.store.clone(), ids: self.options.ids.clone() })
     }
 }
+
+/// The header of an event that was read from its source, because the source could not deliver it.
+const CAUGHT_UP: &str = "x-hookwright-caught-up";
 
 /// What is to be done besides when a trigger leaves its secret to its source, and a person registers it.
 const UNNAMED: &str = "The trigger names no secret: declare one under `config:`, name it in the trigger as `secret:`, and set it with \
@@ -184,6 +197,15 @@ impl Deliverer for Gateway {
         InboxAnswer { status: parts.status.as_u16(), body: String::from_utf8_lossy(&body).into_owned() }
     }
 
+    fn caught_up(&self, subscription: SubscriptionId, body: String, now: Timestamp) -> Result<SampleEvent, PortError> {
+        let (address, hook) = self.receiver(subscription)?;
+        let binding = hook.binding.as_ref().map_err(|reason| PortError::failed(reason.clone()))?;
+        let id = self.options.ids.uuid().to_string();
+        let mut headers = binding.signed(&body, (now, &id)).map_err(|error| PortError::failed(error.to_string()))?;
+        headers.push((CAUGHT_UP.to_owned(), "true".to_owned()));
+        Ok(SampleEvent { path: format!("/hooks/{address}"), headers, body })
+    }
+
     async fn sample(
         &self,
         subscription: SubscriptionId,
@@ -191,10 +213,7 @@ impl Deliverer for Gateway {
         sets: &[(String, String)],
         now: Timestamp,
     ) -> Result<SampleEvent, PortError> {
-        let undeployed = || PortError::failed("the trigger does not fire in this environment, or nothing is deployed there");
-        let route = self.table.trigger(subscription).ok_or_else(undeployed)?;
-        let address = route.trigger.address.as_ref().ok_or_else(undeployed)?;
-        let hook = self.table.hook(address.as_str()).ok_or_else(undeployed)?;
+        let (address, hook) = self.receiver(subscription)?;
         let binding = hook.binding.as_ref().map_err(|reason| PortError::failed(reason.clone()))?;
         let id = self.options.ids.uuid().to_string();
         let unread = |error| PortError::errored("the trigger's channels cannot be read").because(error);

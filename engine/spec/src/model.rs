@@ -66,7 +66,7 @@ impl Spec {
 pub struct Trigger {
     /// The event source (`github`, `schedule`…).
     pub source: String,
-    /// Whose events are meant: a repository at code hosts, a calendar.
+    /// Whose events are meant: a repository at code hosts, a calendar, an app.
     pub repository: Option<String>,
     /// Event types; empty is all.
     pub events: Vec<String>,

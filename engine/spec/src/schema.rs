@@ -78,7 +78,7 @@ pub fn schema() -> Value {
         "retry": closed(&json!({ "attempts": number(), "backoff": { "enum": ["exponential", "fixed"] } })),
     }));
     let trigger = closed(&json!({
-        "source": text(), "repository": text(), "calendar": text(), "events": texts(), "secret": text(), "verify": { "enum": ["none", "source"] },
+        "source": text(), "repository": text(), "calendar": text(), "app": text(), "events": texts(), "secret": text(), "verify": { "enum": ["none", "source"] },
         "filter": text(), "redact": texts(), "cron": text(), "catch_up": { "enum": ["none", "one", "all"] }, "jitter": duration(), "signature": closed(&json!({ "header": text(), "encoding": { "enum": ["hex", "base64"] }, "prefix": text(), "message": text(), "timestamp": text() })), "token": closed(&json!({ "header": text(), "prefix": text() })), "event": closed(&json!({ "header": text(), "field": text() })), "id": closed(&json!({ "header": text(), "field": text() })), "timezone": text(), "deliver": deliver,
     }));
     let handler = closed(&json!({

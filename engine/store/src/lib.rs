@@ -21,6 +21,7 @@ mod missed;
 mod password;
 mod pool;
 mod promotion;
+mod provider_credential;
 mod release;
 mod remote_credential;
 mod repository;

@@ -20,6 +20,11 @@ const IDLE: Duration = Duration::from_secs(3);
 /// How often a test looks again.
 const LOOK: Duration = Duration::from_millis(25);
 
+/// What clients of HTTP in this process need once; a daemon's start does it too.
+pub fn ready_for_http() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// How to start a daemon.
 pub struct DaemonOptions {
     /// The `hookwright` binary.
@@ -71,7 +76,7 @@ impl Daemon {
 
     /// The same on a listening socket that was opened before, so that others can be told its address first.
     pub async fn start_on(socket: Option<TcpListener>, mut options: DaemonOptions) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        ready_for_http();
         let folder = tempfile::tempdir().expect("a temporary folder");
         // The daemon closes connections that were idle for ten seconds; a request must not meet that.
         let client = reqwest::Client::builder().timeout(PATIENCE).pool_idle_timeout(IDLE).build().expect("an HTTP client");

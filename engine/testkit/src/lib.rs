@@ -6,6 +6,6 @@ mod database;
 mod repository;
 
 pub use clock::MovedClock;
-pub use daemon::{Daemon, DaemonOptions};
+pub use daemon::{Daemon, DaemonOptions, ready_for_http};
 pub use database::Database;
 pub use repository::WorkingCopy;

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookwright_core::{PortError, SecretValue};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::Definition;
 use crate::channel::Channels;
-use crate::credential::Keyring;
-use crate::registration::{Registration, Way};
+use crate::credential::{Exchange, Keyring};
+use crate::registration::{Cursor, Registration, Way, form};
 use crate::subscriber::Provider;
 
+/// What is escaped in paths and queries; dots too, because some servers give them a meaning.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'~');
+
 /// Pages of a list; sources allow a few hundred hooks at most.
-const MOST_PAGES: usize = 10;
+pub(crate) const MOST_PAGES: usize = 10;
 
 /// The largest answer, in bytes.
 const LARGEST: usize = 8 << 20;
@@ -112,15 +115,16 @@ impl Asked<'_> {
     pub(crate) async fn ours(&self, url: &str) -> Result<Vec<Value>, PortError> {
         let registration = self.registration()?;
         let mut ours = Vec::new();
+        let mut after = None;
         for page in 1..=MOST_PAGES {
             let offset = (page - 1) * registration.page_size;
             let path = registration.list.replace("{page}", &page.to_string()).replace("{offset}", &offset.to_string());
-            let mut value = self.call(Method::GET, &path, Said::default()).await?.value;
-            if let Some(place) = &registration.entries {
-                value = value.pointer_mut(place).map(Value::take).unwrap_or_default();
-            }
-            let entries = self.list(value, "hooks")?;
-            let is_last = entries.len() < registration.page_size;
+            let path = format!("{path}{}", after.take().unwrap_or_default());
+            let value = self.call(Method::GET, &path, Said::default()).await?.value;
+            let (entries, next) =
+                self.page(value, (registration.entries.as_ref(), registration.cursor.as_ref()), (&registration.id, "hooks"))?;
+            let is_last = if registration.cursor.is_some() { next.is_none() } else { entries.len() < registration.page_size };
+            after = next;
             let is_ours = |entry: &Value| entry.pointer(&registration.address).and_then(Value::as_str) == Some(url);
             ours.extend(entries.into_iter().filter(is_ours));
             if is_last {
@@ -128,6 +132,23 @@ impl Asked<'_> {
             }
         }
         Ok(ours)
+    }
+
+    /// The entries of a page, and what is appended to a query to get the next one.
+    pub(crate) fn page(
+        &self,
+        mut value: Value,
+        (entries, cursor): (Option<&String>, Option<&Cursor>),
+        (id, what): (&str, &str),
+    ) -> Result<(Vec<Value>, Option<String>), PortError> {
+        let has_more = cursor.is_some_and(|cursor| value.pointer(&cursor.more).and_then(Value::as_bool) == Some(true));
+        if let Some(place) = entries {
+            value = value.pointer_mut(place).map(Value::take).unwrap_or_default();
+        }
+        let entries = self.list(value, what)?;
+        let last = entries.last().and_then(|entry| entry.pointer(id)?.as_str()).map(encoded);
+        let next = cursor.filter(|_| has_more).zip(last).map(|(cursor, last)| format!("&{}={last}", cursor.parameter));
+        Ok((entries, next))
     }
 
     pub(crate) fn list(&self, value: Value, what: &str) -> Result<Vec<Value>, PortError> {
@@ -172,8 +193,43 @@ impl Asked<'_> {
     }
 
     async fn token(&self, refused: Option<&SecretValue>) -> Result<SecretValue, PortError> {
-        let names = (self.provider_name.as_str(), self.definition.title.as_str());
-        self.keyring.token(self.client, names, (&self.provider.credential, self.definition.scope()), refused).await
+        let exchange = Exchange {
+            provider: &self.provider_name,
+            title: &self.definition.title,
+            credential: &self.provider.credential,
+            scope: self.definition.scope(),
+            address: format!("{}{}", self.api(self.way()?)?, self.definition.exchange()),
+        };
+        self.keyring.token(self.client, &exchange, refused).await
+    }
+
+    /// Another token than the one that was not taken; `false` when there is none.
+    pub(crate) async fn renew(&self) -> Result<bool, PortError> {
+        if !self.provider.credential.renews() {
+            return Ok(false);
+        }
+        let token = self.token(None).await?;
+        self.token(Some(&token)).await.map(|_| true)
+    }
+
+    fn api<'a>(&'a self, way: Way<'a>) -> Result<&'a str, PortError> {
+        let unset =
+            || PortError::failed(format!("set the address of the server: `api` of `providers.{}` in the settings", self.provider_name));
+        Ok(self.provider.api.as_deref().or(way.api).ok_or_else(unset)?.trim_end_matches('/'))
+    }
+
+    /// What is wrong, as an answer says it that looks well otherwise.
+    pub(crate) fn problem(&self, way: Way<'_>, said: &Value, forbidden: &[String]) -> PortError {
+        let title = &self.definition.title;
+        let text = |places: &[String]| places.iter().find_map(|place| said.pointer(place)?.as_str()).unwrap_or_default().to_owned();
+        let (reason, says) = (text(&way.refusals.reason), quoted(&text(&way.refusals.says), &[]));
+        if way.refusals.busy.contains(&reason) {
+            return self.enough(None);
+        }
+        if forbidden.contains(&reason) {
+            return PortError::failed(format!("{title} does not let the token do this. It needs {}{says}", way.rights));
+        }
+        PortError::failed(format!("{title} refuses the hook: the address, or what the trigger asks for{says}"))
     }
 
     async fn send(
@@ -182,7 +238,6 @@ impl Asked<'_> {
         (way, token): (Way<'_>, &SecretValue),
         said: Said<'_>,
     ) -> Result<Response, PortError> {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let path = path
             .replace("{repository}", self.repository)
             .replace("{owner}", self.repository.split('/').next().unwrap_or_default())
@@ -190,15 +245,15 @@ impl Asked<'_> {
             .replace("{encoded_repository}", &encoded(self.repository))
             .replace("{id}", &encoded(said.id))
             .replace("{delivery}", &encoded(said.delivery));
-        let unset =
-            || PortError::failed(format!("set the address of the server: `api` of `providers.{}` in the settings", self.provider_name));
-        let api = self.provider.api.as_deref().or(way.api).ok_or_else(unset)?.trim_end_matches('/');
+        let api = self.api(way)?;
         let mut request = self.client.request(method.clone(), format!("{api}{path}"));
         for (name, value) in way.headers {
             request = request.header(name, value.replace("{token}", token.expose()));
         }
-        if let Some(body) = said.body {
-            request = request.json(body);
+        match said.body {
+            Some(body) if way.form => request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(body)),
+            Some(body) => request = request.json(body),
+            None => {}
         }
         request.send().await.map_err(|error| silent(&self.definition.title, error))
     }
@@ -237,6 +292,10 @@ impl Asked<'_> {
     fn enough(&self, wait: Option<Duration>) -> PortError {
         PortError::errored(format!("{} has had enough for the moment; it is asked again", self.definition.title)).after(wait)
     }
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 /// Reads an answer, within bounds.

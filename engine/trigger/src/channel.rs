@@ -65,7 +65,14 @@ pub(crate) struct Sent {
 
 impl Channels {
     pub(crate) fn way(&self) -> Way<'_> {
-        Way { api: self.api.as_deref(), headers: &self.headers, whose: &self.whose, rights: &self.rights, refusals: &self.refusals }
+        Way {
+            api: self.api.as_deref(),
+            headers: &self.headers,
+            whose: &self.whose,
+            rights: &self.rights,
+            refusals: &self.refusals,
+            form: false,
+        }
     }
 }
 

@@ -10,8 +10,10 @@ use serde::Deserialize;
 use crate::Error;
 use crate::channel::Channels;
 use crate::locator::Locator;
+use crate::manifest::Manifest;
 use crate::registration::{Registration, Way};
 use crate::scheme::Scheme;
+use crate::topics::Topics;
 
 /// The definitions that come with the binary.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -82,6 +84,12 @@ pub struct Definition {
     /// How it is asked to send, when it sends through channels.
     #[serde(default)]
     pub(crate) channels: Option<Channels>,
+    /// How it is told, when it has one hook for each type of event.
+    #[serde(default)]
+    pub(crate) topics: Option<Topics>,
+    /// How it is told, when its applications have manifests.
+    #[serde(default)]
+    pub(crate) manifest: Option<Manifest>,
     /// What a person does to register an address; `{address}` and `{secret}` stand in it.
     #[serde(default)]
     pub manual: Option<String>,
@@ -168,7 +176,28 @@ impl Definition {
     /// Every way to tell it where to send, by the name that its credentials go by.
     pub(crate) fn ways(&self) -> impl Iterator<Item = (&str, Way<'_>)> {
         let registrations = self.registrations().map(|(provider, registration)| (provider, registration.way()));
-        registrations.chain(self.channels().map(|(provider, channels)| (provider, channels.way())))
+        let others = [
+            self.channels().map(|(provider, channels)| (provider, channels.way())),
+            self.topics().map(|(provider, topics)| (provider, topics.way())),
+            self.manifest().map(|(provider, manifest)| (provider, manifest.way())),
+        ];
+        registrations.chain(others.into_iter().flatten())
+    }
+
+    /// Its hooks, one for each type of event, with the name that their credentials go by.
+    pub(crate) fn topics(&self) -> Option<(&str, &Topics)> {
+        self.topics.as_ref().map(|topics| (topics.provider.as_deref().unwrap_or(&self.name), topics))
+    }
+
+    /// Its manifests, likewise.
+    pub(crate) fn manifest(&self) -> Option<(&str, &Manifest)> {
+        self.manifest.as_ref().map(|manifest| (manifest.provider.as_deref().unwrap_or(&self.name), manifest))
+    }
+
+    /// Where credentials are exchanged for a token, below the address of the API.
+    pub(crate) fn exchange(&self) -> &str {
+        let of_topics = self.topics.as_ref().map(|topics| topics.exchange.as_str());
+        of_topics.or(self.manifest.as_ref().map(|manifest| manifest.rotate.as_str())).unwrap_or_default()
     }
 
     /// What credentials are asked for when they are exchanged for a token.

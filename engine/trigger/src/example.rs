@@ -62,6 +62,18 @@ impl Binding {
         Ok(Example { kind: kind.clone(), headers, body })
     }
 
+    /// The headers with which a body is sent as its source would send it.
+    ///
+    /// # Errors
+    /// When the source alone can sign.
+    pub fn signed(&self, body: &str, (now, id): (Timestamp, &str)) -> Result<Vec<(String, String)>, Error> {
+        let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        if let Some(verifier) = &self.verifier {
+            headers.extend(verifier.sign(body.as_bytes(), id, now.as_millis().div_euclid(1000))?);
+        }
+        Ok(headers)
+    }
+
     fn body(&self, text: &str, sets: &[(String, String)], id: &str) -> Result<String, Error> {
         if text.is_empty() {
             return if sets.is_empty() { Ok(String::new()) } else { Err(Error::Example("events of this source have no body".to_owned())) };

@@ -19,6 +19,7 @@ mod fixtures;
 mod hostile;
 mod key_file;
 mod locator;
+mod manifest;
 mod payload;
 mod registration;
 mod schema;
@@ -26,6 +27,7 @@ mod scheme;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod undelivered;
 
 pub use binding::{Answer, Binding, Incoming, NewBinding, Received, ReceivedEvent, Refusal};

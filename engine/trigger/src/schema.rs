@@ -49,7 +49,7 @@ impl Definition {
 }
 
 /// The JSON Schema of a definition, as it stands in `schemas/event-source.json`. A repository's own has no `registration`, `other_servers`,
-/// `channels`, `receives` and `by_options`.
+/// `channels`, `topics`, `manifest`, `receives` and `by_options`.
 pub fn definition_schema() -> Value {
     let mut schema = schemars::schema_for!(Definition).to_value();
     schema["title"] = "event source".into();

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookwright_core::port::{
-    ChannelToClose, ListedDeliveries, OpenedChannel, Registered, RegisteredHook, Subscriber, WantedChannel, WantedSubscription,
+    ChannelToClose, KeptCredentials, ListedDeliveries, OpenedChannel, Registered, RegisteredHook, Subscriber, WantedChannel,
+    WantedSubscription,
 };
-use hookwright_core::{Clock, PortError, Timestamp};
+use hookwright_core::{Clock, PortError, SecretValue, Timestamp};
 use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::asked::{Asked, Said};
 use crate::credential::Keyring;
-use crate::registration::Registration;
+use crate::registration::{Registration, Signing};
 use crate::{Credential, Definition, Definitions};
 
 /// What a source is asked with.
@@ -34,8 +35,8 @@ pub struct HttpSubscriber {
 
 impl HttpSubscriber {
     /// A client is to have time limits and to follow no redirects; providers go by the names of their sources.
-    pub fn new(client: Client, providers: BTreeMap<String, Provider>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, keyring: Keyring::new(clock), providers }
+    pub fn new(client: Client, providers: BTreeMap<String, Provider>, clock: Arc<dyn Clock>, kept: Arc<dyn KeptCredentials>) -> Self {
+        Self { client, keyring: Keyring::new(clock, kept), providers }
     }
 
     fn ask<'a>(&'a self, source: &str, repository: &'a str) -> Result<Asked<'a>, PortError> {
@@ -62,7 +63,11 @@ impl Subscriber for HttpSubscriber {
     }
 
     fn hands_out_secrets(&self, source: &str) -> bool {
-        self.opens_channels(source)
+        let hands_out = |(definition, name): (Arc<Definition>, String)| {
+            let is_applications = self.providers.get(&name).is_some_and(|provider| provider.credential.client_secret().is_some());
+            is_applications || definition.registrations().any(|(provider, registration)| provider == name && registration.secret.is_some())
+        };
+        self.opens_channels(source) || self.find(source).is_some_and(hands_out)
     }
 
     fn opens_channels(&self, source: &str) -> bool {
@@ -71,55 +76,82 @@ impl Subscriber for HttpSubscriber {
 
     async fn ensure(&self, wanted: &WantedSubscription) -> Result<Registered, PortError> {
         let asked = self.ask(&wanted.source, &wanted.repository)?;
+        if let Some((_, topics)) = asked.definition.topics() {
+            return asked.ensure_topics(topics, wanted).await;
+        }
+        if let Some((_, manifest)) = asked.definition.manifest() {
+            return asked.ensure_manifest(manifest, wanted).await;
+        }
         let registration = asked.registration()?;
-        let body = registration.body(wanted);
-        let mut ours = asked.ours(&wanted.url).await?.into_iter();
-        let Some(entry) = ours.next() else {
-            let said = Said { body: Some(&body), secret: wanted.secret.as_ref(), ..Said::default() };
-            let made = asked.call(Method::POST, &registration.create, said).await?;
-            return Ok(Registered { id: id(&made.value, registration)?, secret: None });
-        };
+        let mut ours = asked.ours(&wanted.url).await?;
+        if registration.secret.is_some() && wanted.secret.is_none() {
+            // What they sign with was told once, and not kept.
+            for unknown in std::mem::take(&mut ours) {
+                asked.forget(registration, &unknown).await?;
+            }
+        }
+        if let Some(signing) = registration.signing(wanted) {
+            asked.check_version(signing).await?;
+        }
+        if registration.anew {
+            let (on, off) = ours.into_iter().partition(|entry| registration.is_active(entry));
+            ours = on;
+            let off: Vec<Value> = off;
+            for entry in &off {
+                asked.forget(registration, entry).await?;
+            }
+        }
+        let mut ours = ours.into_iter();
+        let Some(entry) = ours.next() else { return asked.create(registration, wanted).await };
         let known = id(&entry, registration)?;
         // Sources do not tell which secret they have: it is written again each time.
         let method = registration.update.method.parse().map_err(|_| PortError::errored("the definition names no method"))?;
-        let mut body = body;
-        if let Some(fields) = body.as_object_mut() {
-            fields.retain(|name, _| !registration.update.without.contains(name));
-        }
+        let body = registration.update_body(wanted);
         let said = Said { id: &known, body: Some(&body), secret: wanted.secret.as_ref(), ..Said::default() };
         asked.call(method, &registration.update.path, said).await?;
         for twice in ours {
-            asked.call(Method::DELETE, &registration.remove, Said { id: &id(&twice, registration)?, ..Said::default() }).await?;
+            asked.forget(registration, &twice).await?;
         }
         Ok(Registered { id: known, secret: None })
     }
 
     async fn remove(&self, source: &str, repository: &str, url: &str) -> Result<(), PortError> {
         let asked = self.ask(source, repository)?;
+        if let Some((_, topics)) = asked.definition.topics() {
+            return asked.remove_topics(topics, url).await;
+        }
+        if let Some((_, manifest)) = asked.definition.manifest() {
+            return asked.remove_manifest(manifest, url).await;
+        }
         let registration = asked.registration()?;
         for entry in asked.ours(url).await? {
-            asked.call(Method::DELETE, &registration.remove, Said { id: &id(&entry, registration)?, ..Said::default() }).await?;
+            asked.forget(registration, &entry).await?;
         }
         Ok(())
     }
 
     async fn is_intact(&self, wanted: &WantedSubscription) -> Result<bool, PortError> {
         let asked = self.ask(&wanted.source, &wanted.repository)?;
+        if let Some((_, topics)) = asked.definition.topics() {
+            return asked.has_topics(topics, wanted).await;
+        }
+        if let Some((_, manifest)) = asked.definition.manifest() {
+            return asked.has_manifest(manifest, wanted).await;
+        }
         let registration = asked.registration()?;
+        if registration.secret.is_some() && wanted.secret.is_none() {
+            return Ok(false);
+        }
         let ours = asked.ours(&wanted.url).await?;
         Ok(ours.len() == 1 && ours.iter().all(|entry| registration.is_as_wanted(entry, wanted)))
     }
 
     async fn undelivered(&self, hook: RegisteredHook<'_>, after: u64, now: Timestamp) -> Result<Option<ListedDeliveries>, PortError> {
-        self.ask(hook.source, hook.repository)?.undelivered(hook.id, (after, now)).await
+        self.ask(hook.source, hook.repository)?.undelivered(hook, (after, now)).await
     }
 
-    async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<(), PortError> {
-        let asked = self.ask(hook.source, hook.repository)?;
-        let none = || PortError::failed("this source repeats no deliveries");
-        let again = &asked.registration()?.undelivered.as_ref().ok_or_else(none)?.again;
-        asked.call(Method::POST, again, Said { id: hook.id, delivery, ..Said::default() }).await?;
-        Ok(())
+    async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<Option<String>, PortError> {
+        self.ask(hook.source, hook.repository)?.again(hook.id, delivery).await
     }
 
     async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError> {
@@ -130,6 +162,41 @@ impl Subscriber for HttpSubscriber {
     async fn close(&self, channel: ChannelToClose<'_>) -> Result<(), PortError> {
         let asked = self.ask(channel.source, "")?;
         asked.close(asked.channels()?, channel).await
+    }
+}
+
+impl Asked<'_> {
+    async fn create(&self, registration: &Registration, wanted: &WantedSubscription) -> Result<Registered, PortError> {
+        let body = registration.body(wanted);
+        let said = Said { body: Some(&body), secret: wanted.secret.as_ref(), ..Said::default() };
+        let made = self.call(Method::POST, &registration.create, said).await?.value;
+        let secret = registration.secret.as_ref().map(|place| {
+            let secret = made.pointer(place).and_then(Value::as_str).filter(|secret| !secret.is_empty());
+            let none = || PortError::errored(format!("{} hands out no secret; it is asked for another one", self.definition.title));
+            secret.map(SecretValue::new).ok_or_else(none)
+        });
+        Ok(Registered { id: id(&made, registration)?, secret: secret.transpose()? })
+    }
+
+    /// Refuses a secret that the server would not sign with.
+    async fn check_version(&self, signing: &Signing) -> Result<(), PortError> {
+        let title = &self.definition.title;
+        let reply = self.call(Method::GET, &signing.version, Said::default()).await?.value;
+        let version = reply.pointer(&signing.at).and_then(Value::as_str).unwrap_or_default();
+        let number = version.split('.').next().and_then(|number| number.parse::<u64>().ok());
+        let number = number.ok_or_else(|| PortError::errored(format!("{title} does not tell its version")))?;
+        if number >= signing.least {
+            return Ok(());
+        }
+        let (prefix, least) = (&signing.secrets, signing.least);
+        Err(PortError::failed(format!(
+            "this server is {title} {number}, and {title} signs from {least} on: its events could not be verified with a secret that begins with `{prefix}`. Set another secret, or renew the server"
+        )))
+    }
+
+    async fn forget(&self, registration: &Registration, entry: &Value) -> Result<(), PortError> {
+        self.call(Method::DELETE, &registration.remove, Said { id: &id(entry, registration)?, ..Said::default() }).await?;
+        Ok(())
     }
 }
 

@@ -4,7 +4,11 @@ mod bitbucket;
 mod catch_up;
 mod description;
 mod faults;
+mod gitlab;
 mod google;
+mod shopify;
+mod slack;
+mod stripe;
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -36,6 +40,7 @@ impl Forge {
     }
 
     fn of(server: &str) -> Self {
+        hookwright_testkit::ready_for_http();
         let mut command = Command::new("python3");
         let mut child = command.args(["-c", server]).stdout(Stdio::piped()).spawn().expect("python runs");
         let mut port = String::new();

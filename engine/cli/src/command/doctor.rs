@@ -173,6 +173,7 @@ fn event_sources(configuration: &Configuration) -> Vec<Finding> {
 fn credential(provider: &str) -> &'static str {
     match provider {
         "google_calendar" => "CREDENTIALS",
+        "slack" => "REFRESH_TOKEN",
         _ => "TOKEN",
     }
 }

@@ -84,6 +84,14 @@ pub(crate) struct ProviderConfiguration {
     /// A key file, or its text.
     #[serde(default)]
     pub(crate) credentials: String,
+    /// An application's name, and its secret.
+    #[serde(default)]
+    pub(crate) client_id: String,
+    #[serde(default)]
+    pub(crate) client_secret: String,
+    /// A token that is exchanged once.
+    #[serde(default)]
+    pub(crate) refresh_token: String,
     /// Whose data a service account asks for.
     #[serde(default)]
     pub(crate) subject: String,
@@ -93,7 +101,7 @@ pub(crate) struct ProviderConfiguration {
 impl ProviderConfiguration {
     /// Whether there is anything to ask the source with.
     pub(crate) fn is_set(&self) -> bool {
-        !self.token.is_empty() || !self.credentials.is_empty()
+        [&self.token, &self.credentials, &self.client_secret, &self.refresh_token].into_iter().any(|setting| !setting.trim().is_empty())
     }
 
     /// The credential, if there is one.
@@ -102,6 +110,14 @@ impl ProviderConfiguration {
     /// When the key file cannot be read, with what to do.
     pub(crate) fn credential(&self) -> anyhow::Result<Option<Credential>> {
         let written = self.credentials.trim();
+        if !self.refresh_token.trim().is_empty() {
+            return Ok(Some(Credential::SingleUse(SecretValue::new(self.refresh_token.trim()))));
+        }
+        if !self.client_secret.trim().is_empty() {
+            anyhow::ensure!(!self.client_id.trim().is_empty(), "`client_secret` is set and `client_id` is not");
+            let secret = SecretValue::new(self.client_secret.trim());
+            return Ok(Some(Credential::Client { id: self.client_id.trim().to_owned(), secret }));
+        }
         if written.is_empty() {
             return Ok(Some(Credential::Token(SecretValue::new(self.token.trim()))).filter(|_| !self.token.trim().is_empty()));
         }

@@ -90,7 +90,7 @@ async fn judge(deps: &Deps, promotion: &Promotion, release: &Release, busy: bool
     let approvals = deps.store.approval_list(webhook, environment, &release.id).await?;
     let secrets = deps.store.secret_names(webhook, environment).await?.into_iter().collect();
     let hold = deps.store.hold_fetch(webhook, environment).await?;
-    let registers = |source: &str| !deps.settings.public_url.is_empty() && deps.subscriber.registers(source);
+    let registers = |source: &str| !deps.settings.public_url.is_empty() && deps.subscriber.hands_out_secrets(source);
     let by_hand = spec.triggers.values().map(|trigger| trigger.source.clone()).filter(|source| !registers(source)).collect();
     let revision = deps.store.revision_fetch(&release.revision).await?;
     let verdicts = gate::evaluate(&gate::Facts {

@@ -40,6 +40,12 @@ pub trait Deliverer: Send + Sync + 'static {
     /// Takes an event in as if its source had sent it: it is verified, stored and delivered like any other.
     async fn take(&self, event: SampleEvent) -> InboxAnswer;
 
+    /// An event that was read from its source, signed as the source would have sent it; it is marked as caught up.
+    ///
+    /// # Errors
+    /// *Failed* when nothing of the subscription is deployed, or the source alone can sign.
+    fn caught_up(&self, subscription: SubscriptionId, body: String, now: Timestamp) -> Result<SampleEvent, PortError>;
+
     /// The example event of a type, each `(path, value)` of `sets` put in: `issue.title` is the field `title` of `issue`. Nothing is sent.
     ///
     /// # Errors

@@ -30,6 +30,6 @@ pub use registry::{
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};
 pub use subscribe::{
-    ChannelToClose, ListedDeliveries, ListedDelivery, OpenedChannel, Registered, RegisteredHook, Subscriber, WantedChannel,
-    WantedSubscription,
+    ChannelToClose, KeptCredentials, ListedDeliveries, ListedDelivery, OpenedChannel, Registered, RegisteredHook, Subscriber,
+    WantedChannel, WantedSubscription,
 };

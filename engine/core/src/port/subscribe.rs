@@ -66,6 +66,8 @@ pub struct RegisteredHook<'a> {
     pub repository: &'a str,
     /// What the source calls the hook.
     pub id: &'a str,
+    /// Types of events that are wanted; empty is all.
+    pub events: &'a [String],
 }
 
 /// A delivery in a source's own list.
@@ -116,12 +118,24 @@ pub trait Subscriber: Send + Sync + 'static {
     /// What the source could not deliver, among what is newer than `after` and some before it. `None` when it keeps no list, or repeats nothing.
     async fn undelivered(&self, hook: RegisteredHook<'_>, after: u64, now: Timestamp) -> Result<Option<ListedDeliveries>, PortError>;
 
-    /// Has the source make a delivery again, under the id that it had.
-    async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<(), PortError>;
+    /// Has the source make a delivery again, under the id that it had. Where a source cannot do that, its event is returned instead, as its body was.
+    async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<Option<String>, PortError>;
 
     /// Has the source open a channel. `None` when it has one of that id already, which then cannot be asked about: what it answered is lost.
     async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError>;
 
     /// Has the source close a channel; it is no error when it knows nothing of it.
     async fn close(&self, channel: ChannelToClose<'_>) -> Result<(), PortError>;
+}
+
+/// Keeps what providers hand out in exchange for credentials of the settings, sealed.
+///
+/// *After a crash*: what was kept is there, whole. *Errors*: *Errored* when it cannot be kept; then it is not to be used.
+#[async_trait]
+pub trait KeptCredentials: Send + Sync + 'static {
+    /// What was kept last for a provider and a `basis`, a digest of what it descends from.
+    async fn kept(&self, provider: &str, basis: &str) -> Result<Option<SecretValue>, PortError>;
+
+    /// Keeps something in the stead of what was kept for the provider.
+    async fn keep(&self, provider: &str, basis: &str, value: &SecretValue) -> Result<(), PortError>;
 }

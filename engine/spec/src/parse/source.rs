@@ -130,7 +130,7 @@ const FIELDS: &[&str] = &[
 ];
 
 /// What only definitions that come with the binary say.
-const OURS: &[&str] = &["registration", "other_servers", "channels", "receives", "by_options"];
+const OURS: &[&str] = &["registration", "other_servers", "channels", "topics", "manifest", "receives", "by_options"];
 
 fn definition(reader: &mut Reader<'_>, tree: &Tree, name: &str) -> Option<OwnSource> {
     let known: Vec<&str> = FIELDS.iter().chain(OURS).copied().collect();

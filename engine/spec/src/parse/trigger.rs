@@ -36,10 +36,10 @@ const NEED_NONE: &[&str] = &["schedule"];
 const MOST_REDACTED: usize = 100;
 
 /// Sources whose secret may be left out: once the daemon registers the trigger, it comes from the source or is made for each channel.
-const HAND_OUT: &[&str] = &["google-calendar"];
+const HAND_OUT: &[&str] = &["google-calendar", "stripe", "shopify"];
 
 /// How triggers of some sources name whose events are meant; the others have a `repository`.
-const NAMED_BY: &[(&str, &str)] = &[("calendar", "google-calendar")];
+const NAMED_BY: &[(&str, &str)] = &[("calendar", "google-calendar"), ("app", "slack")];
 
 pub(super) fn read(
     reader: &mut Reader<'_>,
@@ -68,6 +68,7 @@ fn trigger(
         "source",
         "repository",
         "calendar",
+        "app",
         "events",
         "secret",
         "verify",
@@ -204,7 +205,7 @@ fn trigger(
         }
     }
     let zone = fields.get("timezone").and_then(|node| timezone(reader, node));
-    let named_by = source.as_deref().map_or("repository", whose);
+    let named_by = source.as_deref().and_then(whose).unwrap_or("repository");
     let repository = fields.get(named_by).and_then(|node| reader.text(node, &format!("`{named_by}`"), false));
     let filter =
         fields.get("filter").and_then(|node| condition(reader, node, "`filter`", Some(&["event", "payload", "branch", "tag", "changed"])));
@@ -277,9 +278,13 @@ fn redacted(reader: &mut Reader<'_>, node: Option<&Tree>) -> Vec<FieldPath> {
     texts.into_iter().filter_map(&mut read).collect()
 }
 
-/// The field by which triggers of a source name whose events are meant.
-pub fn whose(source: &str) -> &'static str {
-    NAMED_BY.iter().find(|(_, of)| *of == source).map_or("repository", |(field, _)| field)
+/// Sources whose credentials say whose events are meant.
+const NAMED_BY_NOTHING: &[&str] = &["stripe", "shopify"];
+
+/// The field by which triggers of a source name whose events are meant; `None` when its credentials say that.
+pub fn whose(source: &str) -> Option<&'static str> {
+    let own = NAMED_BY.iter().find(|(_, of)| *of == source).map(|(field, _)| *field);
+    own.or_else(|| (!NAMED_BY_NOTHING.contains(&source)).then_some("repository"))
 }
 
 /// How a `generic` source is verified and read.

@@ -134,6 +134,7 @@ impl Engine {
             body_limit: configuration.gateway.body_limit,
             response_timeout: configuration.gateway.response_timeout,
             meter: metrics.clone(),
+            notifier: Arc::new(wakes.clone()),
             sandbox_csp: configuration.gateway.listen.is_none(),
         });
         let subscriber = Arc::new(subscriber(configuration, clock.clone(), &store)?);
@@ -148,6 +149,7 @@ impl Engine {
             runtime: runtime.clone(),
             images: registry.clone(),
             routes: Arc::new(gateway.clone()),
+            hooks: Arc::new(gateway.clone()),
             inbox,
             deliverer: Arc::new(gateway.clone()),
             subscriber,
@@ -257,6 +259,7 @@ fn settings(configuration: &Configuration, data: &Path) -> Settings {
         executors: if configuration.executors == 0 { cores } else { configuration.executors },
         poll_interval: configuration.git.poll_interval,
         quiet_interval: configuration.git.quiet_interval,
+        hooked_interval: configuration.git.hooked_interval,
         pull_requests: configuration.git.pull_requests,
         drain: configuration.gateway.drain,
         isolation: if configuration.sandbox == Sandbox::Off { Isolation::None } else { Isolation::Sandbox },

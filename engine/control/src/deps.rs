@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookwright_core::port::{
-    ArtifactStore, Deliverer, Executor, GitHost, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime, Subscriber,
+    ArtifactStore, Deliverer, Executor, GitHost, HookTable, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime,
+    Subscriber,
 };
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::{Inbox, Store};
@@ -35,6 +36,8 @@ pub struct Deps {
     pub images: Arc<dyn ImageBuilder>,
     /// The gateway's routes.
     pub routes: Arc<dyn RouteTable>,
+    /// The gateway's addresses of the engine's own hooks.
+    pub hooks: Arc<dyn HookTable>,
     /// Writing events and their deliveries.
     pub inbox: Inbox,
     /// Giving events to handlers.
@@ -73,6 +76,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// How rarely one is read at last that has not changed, or has failed, for long.
     pub quiet_interval: Duration,
+    /// How often a remote is read whose forge tells of what happens, and was heard: the safety net.
+    pub hooked_interval: Duration,
     /// Which pull requests of watched remotes are built.
     pub pull_requests: PullRequests,
     /// How often the refs of hosted repositories are compared although no push was announced: the safety net.
@@ -126,6 +131,7 @@ impl Settings {
             executors: 2,
             poll_interval: Duration::from_secs(30),
             quiet_interval: Duration::from_secs(4 * 60),
+            hooked_interval: Duration::from_secs(15 * 60),
             pull_requests: PullRequests::All,
             safety_interval: Duration::from_secs(300),
             tick: Duration::from_secs(5),

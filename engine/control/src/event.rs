@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hookwright_core::port::SampleEvent;
-use hookwright_core::status::DeliveryStatus;
+use hookwright_core::port::{Notifier, SampleEvent, Topic};
+use hookwright_core::status::{DeliveryStatus, SubscriptionStatus};
 use hookwright_core::{
-    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, Subscription, SubscriptionId, TriggerPlace,
+    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, RepositoryHook, SubscriptionId, TriggerPlace,
 };
 use hookwright_store::{AttemptEnd, DeliveryFilter, NewAudit};
 
@@ -32,9 +32,9 @@ impl Control {
     pub async fn event_replay(&self, actor: &Actor, id: EventId, environment: Option<&EnvironmentName>) -> Result<(Delivery, Event)> {
         let missing = || Error::NotFound(format!("there is no event {id}"));
         let event = self.deps().store.event_fetch(id).await?.ok_or_else(missing)?;
-        let subscription = self.replay_target(actor, &event.place, environment).await?;
-        let delivery = self.replay(&event, &subscription).await?;
-        self.audit(actor, &subscription.place, ("event.replay", &format!("{id} as {}", delivery.id))).await?;
+        let target = self.replay_target(actor, &event.place, environment).await?;
+        let delivery = self.replay(&event, &target).await?;
+        self.audit(actor, &target.place, ("event.replay", &format!("{id} as {}", delivery.id))).await?;
         Ok((delivery, event))
     }
 
@@ -98,14 +98,14 @@ impl Control {
             let is_skipped = filter.status.is_none() && delivery.status == DeliveryStatus::Skipped;
             // Where a replay went is no place that the event came for, unless that place is asked for.
             let is_elsewhere = filter.status.is_none() && filter.environment.is_none() && delivery.replay;
-            if is_skipped || is_elsewhere || done.contains(&(delivery.event, target.id)) {
+            if is_skipped || is_elsewhere || done.contains(&(delivery.event, target.subscription)) {
                 continue;
             }
             if self.is_settled(delivery, target).await? {
                 continue;
             }
             let Some(event) = self.deps().store.event_fetch(delivery.event).await? else { continue };
-            done.insert((delivery.event, target.id));
+            done.insert((delivery.event, target.subscription));
             self.replay(&event, target).await?;
             replayed += 1;
             redacted += u64::from(event.redacted);
@@ -189,8 +189,8 @@ impl Control {
 
     async fn sample(&self, actor: &Actor, place: &TriggerPlace, (kind, sets): (Option<&str>, &[(String, String)])) -> Result<SampleEvent> {
         must(actor, (&place.webhook, &place.environment), "send events")?;
-        let subscription = self.subscription_of(place).await?;
-        let sample = self.deps().deliverer.sample(subscription.id, kind, sets, self.deps().clock.now()).await;
+        let target = self.subscription_of(place).await?;
+        let sample = self.deps().deliverer.sample(target.subscription, kind, sets, self.deps().clock.now()).await;
         sample.map_err(|error| match error.blame {
             Blame::Failed => Error::Invalid(error.message),
             Blame::Errored => error.into(),
@@ -208,17 +208,17 @@ impl Control {
     }
 
     /// Whether a delivery need not be made again at a target: it is on its way there, or was given up and delivered there since.
-    async fn is_settled(&self, delivery: &Delivery, target: &Subscription) -> Result<bool> {
+    async fn is_settled(&self, delivery: &Delivery, target: &Target) -> Result<bool> {
         let known = self.deps().store.delivery_list_of_event(delivery.event).await?;
-        let mut there = known.iter().filter(|known| known.subscription == target.id);
-        let given_up = delivery.status == DeliveryStatus::Dead && delivery.subscription == target.id;
+        let mut there = known.iter().filter(|known| known.subscription == target.subscription);
+        let given_up = delivery.status == DeliveryStatus::Dead && delivery.subscription == target.subscription;
         Ok(there.any(|known| {
             let is_later = known.sequence > delivery.sequence;
             !known.status.is_end() || given_up && is_later && known.status == DeliveryStatus::Delivered
         }))
     }
 
-    async fn replay(&self, event: &Event, subscription: &Subscription) -> Result<Delivery> {
+    async fn replay(&self, event: &Event, target: &Target) -> Result<Delivery> {
         let deps = self.deps();
         let now = deps.clock.now();
         let known = deps.store.delivery_list_of_event(event.id).await?;
@@ -226,8 +226,8 @@ impl Control {
             id: DeliveryId::new(&*deps.ids),
             event: event.id,
             sequence: 0,
-            subscription: subscription.id,
-            place: subscription.place.clone(),
+            subscription: target.subscription,
+            place: target.place.clone(),
             kind: event.kind.clone(),
             status: DeliveryStatus::Queued,
             status_reason: None,
@@ -239,21 +239,31 @@ impl Control {
             ended_at: None,
         };
         let delivery = deps.inbox.replay(delivery).await?;
-        deps.deliverer.wake(subscription.id);
+        deps.deliverer.wake(target.subscription);
+        if target.is_repositorys {
+            deps.wakes.wake(Topic::Intake);
+        }
         Ok(delivery)
     }
 
     /// Where a replay goes, if the actor may send there.
-    async fn replay_target(&self, actor: &Actor, place: &TriggerPlace, environment: Option<&EnvironmentName>) -> Result<Subscription> {
+    async fn replay_target(&self, actor: &Actor, place: &TriggerPlace, environment: Option<&EnvironmentName>) -> Result<Target> {
         must(actor, (&place.webhook, &place.environment), "replay events")?;
         let environment = environment.unwrap_or(&place.environment);
         must(actor, (&place.webhook, environment), "replay events")?;
         self.subscription_of(&TriggerPlace { environment: environment.clone(), ..place.clone() }).await
     }
 
-    async fn subscription_of(&self, place: &TriggerPlace) -> Result<Subscription> {
-        let subscriptions = self.deps().store.subscription_list(&place.webhook, Some(&place.environment)).await?;
+    async fn subscription_of(&self, place: &TriggerPlace) -> Result<Target> {
+        let store = &self.deps().store;
+        let target = |subscription, is_repositorys| Target { subscription, place: place.clone(), is_repositorys };
+        let subscriptions = store.subscription_list(&place.webhook, Some(&place.environment)).await?;
         let found = subscriptions.into_iter().find(|subscription| subscription.place.trigger == place.trigger);
+        if let Some(found) = found {
+            return Ok(target(found.id, false));
+        }
+        let is_it = |hook: &RepositoryHook| hook.status != SubscriptionStatus::Off && hook.place().is_ok_and(|own| own == *place);
+        let found = store.repository_hook_list().await?.into_iter().find(is_it).map(|hook| target(hook.id, true));
         let TriggerPlace { webhook, environment, trigger } = place;
         found.ok_or_else(|| {
             let text = format!("the trigger `{trigger}` of `{webhook}` is not deployed in `{environment}`; `hookwright triggers {webhook}` shows where it is");
@@ -268,6 +278,14 @@ impl Control {
         tx.commit("event.audited").await?;
         Ok(())
     }
+}
+
+/// Where deliveries go.
+struct Target {
+    subscription: SubscriptionId,
+    place: TriggerPlace,
+    /// Whether it is the hook of a repository, whose events the engine itself reads.
+    is_repositorys: bool,
 }
 
 fn must(actor: &Actor, (webhook, environment): (&hookwright_core::WebhookName, &EnvironmentName), what: &str) -> Result<()> {

@@ -26,6 +26,7 @@ impl Control {
     /// [`Error::Internal`](crate::Error::Internal) when the store cannot be read.
     pub async fn start(deps: Deps) -> Result<Self> {
         let reconciled = reconcile::fill_routes(&deps).await?;
+        intake::fill_hooks(&deps).await?;
         let tasks = Tasks::new();
         let looks = Looks::default();
         tasks.spawn("intake", intake::run(deps.clone(), looks.clone(), tasks.clone()));
@@ -34,6 +35,7 @@ impl Control {
         tasks.spawn("promotion", promotion::run(deps.clone(), tasks.clone()));
         tasks.spawn("reconcile", reconcile::run(deps.clone(), tasks.clone(), reconciled));
         tasks.spawn("subscriptions", subscription::run(deps.clone(), tasks.clone()));
+        tasks.spawn("repository-hooks", intake::run_hooks(deps.clone(), looks.clone(), tasks.clone()));
         tasks.spawn("event-news", event::tell_watchers(deps.clone(), tasks.clone()));
         Ok(Self { inner: Arc::new(Inner { deps, tasks, looks }) })
     }

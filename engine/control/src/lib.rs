@@ -29,6 +29,7 @@ pub use error::{Error, Result};
 pub use event::IsSought;
 pub use handle::Control;
 pub use history::{Commit, CommitRange};
+pub use intake::{HookState, RepositoryWatch, RepositoryWatches};
 pub use logs::LogRequest;
 pub use stage::{TestCase, TestCounts, TestEnding, read_report};
 pub use task::Tasks;

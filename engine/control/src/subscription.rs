@@ -26,14 +26,14 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// What a source was told last.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Applied {
-    digest: String,
-    repository: String,
-    url: String,
+pub(crate) struct Applied {
+    pub(crate) digest: String,
+    pub(crate) repository: String,
+    pub(crate) url: String,
 }
 
 impl Applied {
-    fn of(wanted: &WantedSubscription) -> Self {
+    pub(crate) fn of(wanted: &WantedSubscription) -> Self {
         Self { digest: digest(wanted), repository: wanted.repository.clone(), url: wanted.url.clone() }
     }
 }
@@ -48,10 +48,10 @@ struct Told {
 
 /// When to look at a subscription again.
 #[derive(Default)]
-struct Look {
+pub(crate) struct Look {
     /// By the monotonic clock.
-    next: Duration,
-    failures: u32,
+    pub(crate) next: Duration,
+    pub(crate) failures: u32,
     /// When to ask for what it could not deliver.
     catch_up: Duration,
 }
@@ -213,11 +213,11 @@ async fn take_away(deps: &Deps, (subscription, look): (Subscription, &mut Look),
     Ok(())
 }
 
-fn is_due(deps: &Deps, look: &Look) -> bool {
+pub(crate) fn is_due(deps: &Deps, look: &Look) -> bool {
     deps.clock.monotonic() >= look.next
 }
 
-fn postpone(deps: &Deps, look: &mut Look, error: &PortError) {
+pub(crate) fn postpone(deps: &Deps, look: &mut Look, error: &PortError) {
     look.failures += 1;
     let pause = PAUSE.saturating_mul(2_u32.saturating_pow(look.failures.min(10) - 1)).min(DRIFT);
     // What a person has to mend is not mended by asking often.

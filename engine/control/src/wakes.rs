@@ -29,6 +29,7 @@ struct Inner {
     promotion: Notify,
     reconcile: Notify,
     subscriptions: Notify,
+    repository_hooks: Notify,
     outbox: Notify,
     runs: broadcast::Sender<RunChanged>,
     /// Counts everything that may have changed, for whoever watches all of it.
@@ -44,6 +45,7 @@ impl Wakes {
             promotion: Notify::new(),
             reconcile: Notify::new(),
             subscriptions: Notify::new(),
+            repository_hooks: Notify::new(),
             outbox: Notify::new(),
             runs: broadcast::Sender::new(NEWS),
             pulse: watch::Sender::new(0),
@@ -85,6 +87,7 @@ impl Wakes {
             Topic::Promotion => &self.inner.promotion,
             Topic::Reconcile => &self.inner.reconcile,
             Topic::Subscriptions => &self.inner.subscriptions,
+            Topic::RepositoryHooks => &self.inner.repository_hooks,
             Topic::Outbox => &self.inner.outbox,
         }
     }

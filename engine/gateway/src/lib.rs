@@ -21,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Meter, PushSink, SampleEvent};
+use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Meter, Notifier, PushSink, SampleEvent};
 use hookwright_core::{Clock, HookAddress, IdSource, PortError, SubscriptionId, Timestamp};
 use hookwright_store::{Inbox, Store};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,8 @@ pub struct GatewayOptions {
     pub response_timeout: Duration,
     /// Counts what happens.
     pub meter: Arc<dyn Meter>,
+    /// Wakes the engine when an event of a watched repository's own hook was stored.
+    pub notifier: Arc<dyn Notifier>,
     /// Whether handlers share an origin with the daemon, so that their answers are sandboxed by Content-Security-Policy.
     pub sandbox_csp: bool,
 }
@@ -133,6 +135,7 @@ impl Gateway {
             deliveries: self.deliveries.clone(),
             clock: self.options.clock.clone(),
             meter: self.options.meter.clone(),
+            notifier: self.options.notifier.clone(),
             body_limit: self.options.event_limit,
             reading: inbox::reading(),
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use hookwright_core::port::{RouteTable, RouteTarget};
-use hookwright_core::{BoundTrigger, DeploymentId, EnvironmentName, SubscriptionId, WebhookName};
+use hookwright_core::port::{HookTable, RouteTable, RouteTarget};
+use hookwright_core::{BoundHook, BoundTrigger, DeploymentId, EnvironmentName, SubscriptionId, WebhookName};
 use tokio::sync::watch;
 
 use crate::Gateway;
@@ -37,6 +37,13 @@ pub(crate) struct TriggerRoute {
     pub(crate) trigger: BoundTrigger,
 }
 
+/// What receives for the engine itself.
+#[derive(Default)]
+struct EngineHooks {
+    bound: Vec<BoundHook>,
+    by_address: HashMap<String, Arc<Hook>>,
+}
+
 /// Webhook → environment → route.
 #[derive(Default)]
 pub(crate) struct Table {
@@ -44,6 +51,7 @@ pub(crate) struct Table {
     /// Address → what receives there.
     hooks: RwLock<HashMap<String, Arc<Hook>>>,
     triggers: RwLock<HashMap<SubscriptionId, Arc<TriggerRoute>>>,
+    engines: RwLock<EngineHooks>,
     loads: Mutex<HashMap<DeploymentId, Arc<Load>>>,
     /// How often a route has changed.
     changes: watch::Sender<u64>,
@@ -66,7 +74,13 @@ impl Table {
 
     /// What receives at an address.
     pub(crate) fn hook(&self, address: &str) -> Option<Arc<Hook>> {
-        self.hooks.read().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
+        let of_trigger = self.hooks.read().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
+        of_trigger.or_else(|| self.engines.read().unwrap_or_else(PoisonError::into_inner).by_address.get(address).cloned())
+    }
+
+    /// Whether what comes through a subscription is for the engine itself.
+    pub(crate) fn is_engines(&self, subscription: SubscriptionId) -> bool {
+        self.engines.read().unwrap_or_else(PoisonError::into_inner).bound.iter().any(|hook| hook.id == subscription)
     }
 
     /// The trigger behind a subscription, while what it triggers has a route.
@@ -117,6 +131,21 @@ impl Table {
 
     fn load(&self, deployment: DeploymentId) -> Arc<Load> {
         self.loads.lock().unwrap_or_else(PoisonError::into_inner).entry(deployment).or_default().clone()
+    }
+}
+
+impl HookTable for Gateway {
+    fn set_hooks(&self, hooks: Vec<BoundHook>) {
+        let mut engines = self.table.engines.write().unwrap_or_else(PoisonError::into_inner);
+        if engines.bound == hooks {
+            return;
+        }
+        let receives = |hook: &BoundHook| {
+            let address = hook.address.clone()?;
+            Some((address.to_string(), Arc::new(Hook::of_engine(hook.clone(), address))))
+        };
+        let by_address = hooks.iter().filter_map(receives).collect();
+        *engines = EngineHooks { bound: hooks, by_address };
     }
 }
 

@@ -25,6 +25,7 @@ mod provider_credential;
 mod release;
 mod remote_credential;
 mod repository;
+mod repository_hook;
 mod revision;
 mod run;
 mod schedule;

@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (13, include_str!("../migrations/0013_identities.sql")),
     (14, include_str!("../migrations/0014_channels.sql")),
     (15, include_str!("../migrations/0015_redaction.sql")),
+    (16, include_str!("../migrations/0016_repository_hooks.sql")),
     (18, include_str!("../migrations/0018_board.sql")),
 ];
 

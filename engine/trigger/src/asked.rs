@@ -12,7 +12,7 @@ use crate::Definition;
 use crate::channel::Channels;
 use crate::credential::{Exchange, Keyring};
 use crate::registration::{Cursor, Registration, Way, form};
-use crate::subscriber::Provider;
+use crate::subscriber::{Provider, is_repository};
 
 /// What is escaped in paths and queries; dots too, because some servers give them a meaning.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'~');
@@ -95,15 +95,9 @@ impl Asked<'_> {
 
     /// Refuses a name that could lead a call elsewhere.
     pub(crate) fn check_name(&self) -> Result<(), PortError> {
-        let is_name = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        };
         let whose = self.way()?.whose;
         let is_good = match whose {
-            "repository" => self.repository.contains('/') && self.repository.split('/').all(is_name),
+            "repository" => is_repository(self.repository),
             // It is percent-encoded wherever it stands in a path; dots stay what they are there.
             _ => self.repository != "." && self.repository != ".." && !self.repository.contains(char::is_control),
         };

@@ -15,6 +15,7 @@ mod error;
 mod example;
 #[cfg(test)]
 mod fixtures;
+mod forge;
 #[cfg(test)]
 mod hostile;
 mod key_file;

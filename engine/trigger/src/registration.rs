@@ -109,6 +109,25 @@ pub(crate) struct Registration {
     pub(crate) whose: String,
     #[serde(default)]
     pub(crate) refusals: Refusals,
+    /// What the engine itself asks of it for watched repositories; for forges.
+    #[serde(default)]
+    pub(crate) intake: Option<Intake>,
+}
+
+/// What a forge is asked to tell the engine, and which remotes are on it: those on the host of its API, without an `api.` before it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Intake {
+    /// Types that say that refs may have moved,
+    pub(crate) refs: Vec<String>,
+    /// and those that are comments on pull requests.
+    pub(crate) comments: Vec<String>,
+    /// Further hosts of the public server, for git alone.
+    #[serde(default)]
+    pub(crate) git_hosts: Vec<String>,
+    /// What stands before the repository in the path of a remote read over HTTP.
+    #[serde(default)]
+    pub(crate) git_folder: Option<String>,
 }
 
 /// A source's list of deliveries, the newest first, and the call that repeats one; `{id}` is the hook and `{delivery}` the delivery.
@@ -195,6 +214,13 @@ pub(crate) struct Call {
     /// Fields that only what updates has.
     #[serde(default)]
     pub(crate) also: Map<String, Value>,
+}
+
+impl Intake {
+    /// All types that it is asked for.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.refs.iter().chain(&self.comments).cloned().collect()
+    }
 }
 
 impl Registration {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookwright_core::port::{
-    ChannelToClose, KeptCredentials, ListedDeliveries, OpenedChannel, Registered, RegisteredHook, Subscriber, WantedChannel,
-    WantedSubscription,
+    ChannelToClose, ForgeRepository, KeptCredentials, ListedDeliveries, OpenedChannel, Registered, RegisteredHook, Subscriber,
+    WantedChannel, WantedSubscription,
 };
 use hookwright_core::{Clock, PortError, SecretValue, Timestamp};
 use reqwest::{Client, Method};
@@ -48,9 +48,14 @@ impl HttpSubscriber {
         Ok(asked)
     }
 
-    /// A source with the first of its APIs that there are credentials of.
+    /// A source with the first of its APIs that there are credentials of; one of its other APIs goes by the name of its credentials.
     fn find(&self, source: &str) -> Option<(Arc<Definition>, String)> {
-        let definition = Definitions::embedded().find(source)?;
+        let definitions = Definitions::embedded();
+        let Some(definition) = definitions.find(source) else {
+            let of_it = |definition: &Arc<Definition>| definition.registrations().any(|(provider, _)| provider == source);
+            let definition = definitions.names().filter_map(|name| definitions.find(name)).find(of_it)?;
+            return self.providers.contains_key(source).then(|| (definition, source.to_owned()));
+        };
         let name = definition.ways().find(|(provider, _)| self.providers.contains_key(*provider))?.0.to_owned();
         Some((definition, name))
     }
@@ -72,6 +77,14 @@ impl Subscriber for HttpSubscriber {
 
     fn opens_channels(&self, source: &str) -> bool {
         self.find(source).is_some_and(|(definition, name)| definition.channels().is_some_and(|(provider, _)| provider == name))
+    }
+
+    fn forge_of(&self, url: &str) -> Option<ForgeRepository> {
+        crate::forge::forge_of(&self.providers, url)
+    }
+
+    fn forge_events(&self, provider: &str) -> Vec<String> {
+        crate::forge::events_of(provider)
     }
 
     async fn ensure(&self, wanted: &WantedSubscription) -> Result<Registered, PortError> {
@@ -207,4 +220,13 @@ fn id(entry: &Value, registration: &Registration) -> Result<String, PortError> {
         _ => None,
     };
     found.ok_or_else(|| PortError::errored("the source names a hook without an id"))
+}
+
+/// Whether a text can be a repository's name at a source: two parts or more, none of which leads anywhere else.
+pub(crate) fn is_repository(text: &str) -> bool {
+    let is_name = |part: &str| {
+        !part.is_empty() && part != "." && part != ".." && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let parts: Vec<&str> = text.split('/').collect();
+    parts.len() >= 2 && parts.into_iter().all(is_name)
 }

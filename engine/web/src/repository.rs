@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum::Json;
 use axum::extract::State;
+use hookwright_control::RepositoryWatch;
 use hookwright_core::{
     Action, RemoteCredential, Repository, RepositoryId, RepositoryKind, RepositoryName, SecretValue, Timestamp, WebhookName,
 };
@@ -13,10 +14,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
 use crate::page::{Filling, Limit, Page};
+use crate::{WebState, words};
 
 /// Who a token belongs to when nobody says; forges take any name with a token.
 const USERNAME: &str = "git";
@@ -125,6 +126,30 @@ pub(crate) fn check_credential(credential: &RemoteCredential) -> Result<()> {
     }
 }
 
+/// How the forge of a watched repository tells the daemon of what happens in it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RepositoryHook)]
+struct HookView {
+    /// The forge, as an event source.
+    source: String,
+    #[schema(value_type = words::HookWord)]
+    status: &'static str,
+    /// Why, and what to do.
+    status_reason: Option<String>,
+    /// When the last verified event came, in milliseconds since 1970.
+    #[schema(value_type = Option<i64>)]
+    last_event_at: Option<Timestamp>,
+    /// Whether it is relied on: then the refs are read at `git.hooked_interval`.
+    alive: bool,
+}
+
+impl From<RepositoryWatch> for HookView {
+    fn from(watch: RepositoryWatch) -> Self {
+        let RepositoryWatch { source, state, reason, heard_at, is_alive } = watch;
+        Self { source, status: state.as_str(), status_reason: reason, last_event_at: heard_at, alive: is_alive }
+    }
+}
+
 /// A repository that is hosted or watched.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Repository)]
@@ -147,16 +172,18 @@ struct RepositoryView {
     polled_at: Option<Timestamp>,
     /// What went wrong then.
     poll_error: Option<String>,
+    /// `null` for what is hosted here, and for a remote on no forge that is known.
+    hook: Option<HookView>,
 }
 
 impl RepositoryView {
-    fn new(repository: Repository, credential: Option<String>) -> Self {
+    fn new(repository: Repository, credential: Option<String>, watch: Option<RepositoryWatch>) -> Self {
         let Repository { id, name, kind, default_branch, created_at, polled_at, poll_error, pull_requests_known: _ } = repository;
         let url = match kind {
             RepositoryKind::Hosted => None,
             RepositoryKind::Remote { url } => Some(url),
         };
-        Self { id, name, url, credential, default_branch, created_at, polled_at, poll_error }
+        Self { id, name, url, credential, default_branch, created_at, polled_at, poll_error, hook: watch.map(HookView::from) }
     }
 }
 
@@ -176,9 +203,10 @@ async fn repository_list(
         page.add(state.store.repository_page(after.as_ref(), limit).await?, |repository| repository.name.clone(), sees);
     }
     let kinds = state.store.remote_credential_kinds().await?;
+    let watches = state.control.repository_watches().await?;
     Ok(Json(page.page(|repository| {
-        let credential = kinds.get(&repository.id).cloned();
-        RepositoryView::new(repository, credential)
+        let (credential, watch) = (kinds.get(&repository.id).cloned(), watches.of(&repository));
+        RepositoryView::new(repository, credential, watch)
     })))
 }
 
@@ -198,7 +226,8 @@ async fn repository_add(
     let credential = new.credential.map(NewCredential::check).transpose()?;
     let (repository, is_new) = state.control.repository_add(&caller.actor, &new.name, &kind, credential.as_ref()).await?;
     let credential = state.store.remote_credential_kinds().await?.get(&repository.id).cloned();
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(RepositoryView::new(repository, credential))))
+    let watch = state.control.repository_watches().await?.of(&repository);
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(RepositoryView::new(repository, credential, watch))))
 }
 
 /// Forgets a repository. What it deployed stays.

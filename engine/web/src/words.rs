@@ -1,5 +1,6 @@
 //! The closed lists of words that the document has: statuses, roles and the like, each out of the type that decides it.
 
+use hookwright_control::HookState;
 use hookwright_core::status::{DeliveryStatus, DeploymentStatus, PromotionStatus, RunStatus, StageStatus, SubscriptionStatus};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{RefOr, Schema as AnySchema};
@@ -32,6 +33,7 @@ words! {
     DeploymentState = "Where a deployment stands.", DeploymentStatus::ALL.iter().map(|status| status.as_str());
     DeliveryState = "Where a delivery stands.", DeliveryStatus::ALL.iter().map(|status| status.as_str());
     SubscriptionState = "Where a trigger stands with its event source.", SubscriptionStatus::ALL.iter().map(|status| status.as_str());
+    HookWord = "How the hook of a watched repository stands at its forge.", HookState::ALL.into_iter().map(HookState::as_str);
     RoleName = "What a token may do; each includes those before it.", ["viewer", "developer", "approver", "admin"];
     VerdictWord = "What a gate says.", ["pass", "wait", "block"];
     InstanceWord = "What an instance is doing.", ["starting", "ready", "unhealthy", "backing_off", "ended"];

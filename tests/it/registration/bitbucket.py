@@ -22,6 +22,8 @@ class Bitbucket(http.server.BaseHTTPRequestHandler):
         return {name: value for name, value in hook.items() if name not in ("secret", "configuration")}
 
     def handle_call(self):
+        if git(self):
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/_":
             return self.reply(200, state)

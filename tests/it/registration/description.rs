@@ -69,7 +69,7 @@ fn with_nulls(schema: &Value) -> Value {
 }
 
 /// What is wrong with a call and its answer, by the description.
-fn verdict(call: &Value) -> Result<String, String> {
+pub(super) fn verdict(call: &Value) -> Result<String, String> {
     let (method, address) = (call["method"].as_str().unwrap_or_default().to_lowercase(), call["path"].as_str().unwrap_or_default());
     let (path, query) = address.split_once('?').unwrap_or((address, ""));
     let parts: Vec<&str> = path.split('/').collect();

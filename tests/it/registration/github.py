@@ -3,7 +3,7 @@ import hashlib, hmac, http.server, json, re, threading, time, urllib.error, urll
 # `calls` is every call with its answer, `asked` the deliveries that were asked for again. Deliveries are listed newest first, `page` at a time; one
 # that is asked for goes to `deliver_to`, and fails while that is "nobody".
 state = {"hooks": {}, "next": 100, "answer": None, "calls": [], "token": "Bearer forge-token-8d1f", "deliveries": [], "page": 100, "asked": [],
-         "deliver_to": None}
+         "deliver_to": None, "pings": False}
 
 
 def delivery(number, guid, status, **more):
@@ -29,6 +29,14 @@ def deliver(hook, guid):
             pass
     state["next"] += 1
     state["deliveries"].insert(0, delivery(100000 + state["next"], guid, status, redelivery=True))
+
+
+def ping(hook):
+    body = json.dumps({"zen": "Keep it logically awesome.", "hook_id": hook["id"]}).encode()
+    signature = "sha256=" + hmac.new(hook["config"]["secret"].encode(), body, hashlib.sha256).hexdigest()
+    headers = {"X-GitHub-Event": "ping", "X-GitHub-Delivery": "ping-%d" % hook["id"], "X-Hub-Signature-256": signature, "Content-Type": "application/json"}
+    address = state["deliver_to"] + urllib.parse.urlparse(hook["config"]["url"]).path
+    urllib.request.urlopen(urllib.request.Request(address, body, headers))
 
 
 class GitHub(http.server.BaseHTTPRequestHandler):
@@ -72,6 +80,8 @@ class GitHub(http.server.BaseHTTPRequestHandler):
         return self.reply(200, state["deliveries"][start:behind], headers)
 
     def handle_call(self):
+        if git(self):
+            return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.wish = json.loads(body) if body else None
         if self.path.startswith("/_"):
@@ -117,6 +127,9 @@ class GitHub(http.server.BaseHTTPRequestHandler):
             elif number not in hooks:
                 return self.reply(404, {"message": "Not Found"})
             hooks[number] = {"id": int(number), "name": "web", **wish}
+            if self.command == "POST" and state["pings"]:
+                # Before it is answered, as GitHub's first ping may be.
+                ping(hooks[number])
             return self.reply(201 if self.command == "POST" else 200, self.shown(hooks[number]))
         return self.reply(404, {"message": "Not Found"})
 

@@ -6,6 +6,7 @@ mod description;
 mod faults;
 mod gitlab;
 mod google;
+mod repository;
 mod shopify;
 mod slack;
 mod stripe;
@@ -22,9 +23,14 @@ const BINARY: &str = env!("CARGO_BIN_EXE_hookwright");
 /// Strict where GitHub is: `name`, `active`, `events`, and a whole `config`; the token; one hook an address. `POST /_` changes it by hand.
 const GITHUB: &str = include_str!("github.py");
 
+/// What serves the forge's repository; part of every server.
+const GIT: &str = include_str!("git.py");
+
 struct Forge {
     child: Child,
     address: String,
+    /// What stands before a repository in its address.
+    git_folder: &'static str,
 }
 
 impl Drop for Forge {
@@ -42,14 +48,14 @@ impl Forge {
     fn of(server: &str) -> Self {
         hookwright_testkit::ready_for_http();
         let mut command = Command::new("python3");
-        let mut child = command.args(["-c", server]).stdout(Stdio::piped()).spawn().expect("python runs");
+        let mut child = command.args(["-c", &format!("{GIT}\n{server}")]).stdout(Stdio::piped()).spawn().expect("python runs");
         let mut port = String::new();
         let mut output = child.stdout.take().expect("its output");
         let mut byte = [0];
         while output.read_exact(&mut byte).is_ok() && byte != *b"\n" {
             port.push(char::from(byte[0]));
         }
-        Self { child, address: format!("http://127.0.0.1:{port}") }
+        Self { child, address: format!("http://127.0.0.1:{port}"), git_folder: "" }
     }
 
     async fn state(&self) -> Value {

@@ -122,9 +122,21 @@ pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
                 ("WATCHED AT", "url"),
                 ("WITH", "credential"),
                 ("DEFAULT BRANCH", "default_branch"),
+                ("TOLD BY", "told_by"),
                 ("LAST ERROR", "poll_error"),
             ];
-            Ok(show(&client.get("/repositories").await?, json.json, &columns))
+            let mut list = client.get("/repositories").await?;
+            if !json.json {
+                for item in list["items"].as_array_mut().into_iter().flatten() {
+                    let hook = &item["hook"];
+                    let told_by = hook["source"].as_str().map(|source| match (hook["alive"].as_bool(), &hook["status_reason"]) {
+                        (Some(true), _) | (_, Value::Null) => source.to_owned(),
+                        (_, reason) => format!("{source}: {}: {}", text(&hook["status"]), text(reason)),
+                    });
+                    item["told_by"] = json!(told_by);
+                }
+            }
+            Ok(show(&list, json.json, &columns))
         }
         Repo::Add { name, url, credential } => {
             let credential = read_credential(credential)?;

@@ -176,6 +176,8 @@ pub(crate) struct GitConfiguration {
     pub(crate) poll_interval: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) quiet_interval: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(crate) hooked_interval: Duration,
     #[serde(deserialize_with = "pull_requests")]
     pub(crate) pull_requests: PullRequests,
 }
@@ -213,7 +215,7 @@ impl Configuration {
             seconds => format!("{seconds} s"),
         };
         let database = self.database.split(':').next().filter(|kind| !kind.is_empty()).unwrap_or("sqlite");
-        let rows: [(&str, String, &str); 16] = [
+        let rows: [(&str, String, &str); 17] = [
             ("data", self.data.display().to_string(), "Where the daemon keeps everything."),
             ("database", database.to_owned(), "Which database holds it."),
             ("sandbox", format!("{:?}", self.sandbox).to_lowercase(), "Whether stages and handlers run in bubblewrap."),
@@ -229,6 +231,7 @@ impl Configuration {
             ("retention.interval", time(self.retention.interval), "How often what is too old is looked for."),
             ("git.poll_interval", time(self.git.poll_interval), "How often the refs of watched remotes are read."),
             ("git.quiet_interval", time(self.git.quiet_interval), "How rarely the refs of quiet remotes are read."),
+            ("git.hooked_interval", time(self.git.hooked_interval), "How rarely the refs of remotes are read whose forge tells of pushes."),
             ("gateway.drain", time(self.gateway.drain), "How long a replaced deployment may finish its requests."),
         ];
         rows.map(|(name, value, meaning)| [name.to_owned(), value, meaning.to_owned()]).into()

@@ -1,6 +1,7 @@
 //! Intake: refs that moved become revisions, and revisions become runs of the webhooks they touch.
 //! Invariant: tips, revisions and runs of one look are written in one transaction, so that the same push delivered twice is one run.
 
+mod hook;
 mod poll;
 mod repository;
 mod survey;
@@ -18,6 +19,8 @@ use tracing::info;
 use crate::run::{NewRun, create_in, location};
 use crate::{Deps, Error, PullRequests, Result};
 
+pub use hook::{HookState, RepositoryWatch, RepositoryWatches};
+pub(crate) use hook::{fill as fill_hooks, run as run_hooks};
 pub(crate) use poll::run;
 pub(crate) use survey::own_sources;
 use survey::{Found, Survey, survey};
@@ -34,6 +37,10 @@ impl Looks {
     /// Has the poll look at a repository soon: a look that was asked for could not be taken.
     pub(crate) fn hurry(&self, repository: RepositoryId) {
         self.hurried.lock().unwrap_or_else(PoisonError::into_inner).insert(repository);
+    }
+
+    fn is_hurried(&self, repository: RepositoryId) -> bool {
+        self.hurried.lock().unwrap_or_else(PoisonError::into_inner).contains(&repository)
     }
 
     fn take_hurried(&self) -> HashSet<RepositoryId> {

@@ -13,6 +13,7 @@ use hookwright_core::{Digest, Repository, RepositoryId, RepositoryKind};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::hook::Announced;
 use super::{Looks, look};
 use crate::{Deps, Result, Tasks};
 
@@ -20,6 +21,8 @@ use crate::{Deps, Result, Tasks};
 const NEAR: usize = 4;
 /// Repositories of other machines that are read at the same time: most of that time is waiting.
 const FAR: usize = 16;
+/// Looks that follow an event whose word the refs did not bear out: one soon, one after the usual interval.
+const ECHOES: u32 = 2;
 /// How much longer the pause is after each look that found nothing new.
 const SLOWER: f64 = 1.1;
 
@@ -29,6 +32,8 @@ struct Next {
     at: Duration,
     pause: Duration,
     failed: bool,
+    /// Looks that follow sooner, because a forge's event may be faster than its refs.
+    echoes: u32,
 }
 
 /// Runs the loop until the engine stops.
@@ -44,7 +49,8 @@ pub(crate) async fn run(deps: Deps, looks: Looks, tasks: Tasks) {
                 for repository in repositories {
                     under_way.insert(repository.id);
                     let slots = if is_far(&repository) { &far } else { &near };
-                    reading.push(read(deps.clone(), looks.clone(), repository, Arc::clone(slots)));
+                    let is_echo = schedule.get(&repository.id).is_some_and(|next| next.echoes > 0);
+                    reading.push(read(deps.clone(), looks.clone(), (repository, is_echo), Arc::clone(slots)));
                 }
             }
             Err(cause) => warn!(error = %cause, "repositories cannot be listed"),
@@ -55,10 +61,14 @@ pub(crate) async fn run(deps: Deps, looks: Looks, tasks: Tasks) {
             tokio::select! {
                 () = stopping.cancelled() => break,
                 () = &mut wake => break,
-                Some((repository, looked)) = reading.next() => {
+                Some(looked) = reading.next() => {
+                    let repository = &looked.repository;
                     under_way.remove(&repository.id);
-                    if let Err(cause) = settle(&deps, &mut schedule, &repository, &looked).await {
+                    if let Err(cause) = settle(&deps, &mut schedule, &looked).await {
                         warn!(error = %cause, "a look at `{}` cannot be recorded", repository.name);
+                    }
+                    if looks.is_hurried(repository.id) {
+                        break;
                     }
                 }
             }
@@ -70,13 +80,37 @@ fn is_far(repository: &Repository) -> bool {
     matches!(&repository.kind, RepositoryKind::Remote { url } if !url.starts_with("file:"))
 }
 
-async fn read(deps: Deps, looks: Looks, repository: Repository, slots: Arc<Semaphore>) -> (Repository, Result<bool>) {
+/// A look, and what it came to.
+struct Looked {
+    repository: Repository,
+    found: Result<bool>,
+    /// Whether an event of the repository's own hook had said that refs moved.
+    is_announced: bool,
+    /// Whether that hook is relied on.
+    is_hooked: bool,
+}
+
+async fn read(deps: Deps, looks: Looks, (repository, is_echo): (Repository, bool), slots: Arc<Semaphore>) -> Looked {
     // The slots are never closed; without one it is read all the same.
     let _slot = slots.acquire_owned().await;
+    let unread = |cause: &crate::Error| warn!(error = %cause, "what the hook of `{}` announced cannot be read", repository.name);
+    let announced = Announced::read(&deps, &repository).await.inspect_err(unread).ok().flatten();
     // A panic while one repository is read must not end the poll of all.
-    let looked = std::panic::AssertUnwindSafe(look(&deps, &looks, &repository, None)).catch_unwind().await;
-    let looked = looked.unwrap_or_else(|_| Err(crate::Error::internal("look at the refs", "the engine panicked")));
-    (repository, looked)
+    let found = std::panic::AssertUnwindSafe(look(&deps, &looks, &repository, None)).catch_unwind().await;
+    let found = found.unwrap_or_else(|_| Err(crate::Error::internal("look at the refs", "the engine panicked")));
+    let (is_announced, mut is_hooked) = (announced.as_ref().is_some_and(Announced::is_of_refs), false);
+    if let Some(announced) = announced {
+        match announced.settle(&deps, &found, is_echo).await {
+            Ok(answered) => {
+                is_hooked = answered.is_alive;
+                if answered.is_more {
+                    looks.hurry(repository.id);
+                }
+            }
+            Err(cause) => unread(&cause),
+        }
+    }
+    Looked { repository, found, is_announced, is_hooked }
 }
 
 /// The repositories whose time has come and that are not being read yet.
@@ -90,28 +124,32 @@ async fn due(
     let known: HashSet<RepositoryId> = repositories.iter().map(|repository| repository.id).collect();
     schedule.retain(|id, _| known.contains(id));
     let hurried = looks.take_hurried();
-    for id in hurried.intersection(under_way) {
+    let announced: HashSet<RepositoryId> = deps.store.repository_hook_waiting().await?.into_iter().collect();
+    let asked: HashSet<RepositoryId> = hurried.union(&announced).copied().collect();
+    for id in asked.intersection(under_way) {
         // Its look began before: another one follows.
         looks.hurry(*id);
     }
     let now = deps.clock.monotonic();
-    let is_due =
-        |id: &RepositoryId| !under_way.contains(id) && (hurried.contains(id) || schedule.get(id).is_none_or(|next| next.at <= now));
+    let is_due = |id: &RepositoryId| !under_way.contains(id) && (asked.contains(id) || schedule.get(id).is_none_or(|next| next.at <= now));
     Ok(repositories.into_iter().filter(|repository| is_due(&repository.id)).collect())
 }
 
 /// Writes down how a look ended, and when the next one is.
-async fn settle(deps: &Deps, schedule: &mut HashMap<RepositoryId, Next>, repository: &Repository, looked: &Result<bool>) -> Result<()> {
+async fn settle(deps: &Deps, schedule: &mut HashMap<RepositoryId, Next>, looked: &Looked) -> Result<()> {
+    let Looked { repository, found, is_announced, is_hooked } = looked;
     let interval = match repository.kind {
         RepositoryKind::Hosted => deps.settings.safety_interval,
         RepositoryKind::Remote { .. } => deps.settings.poll_interval,
     };
-    let pace = Pace { interval, quiet: deps.settings.quiet_interval.max(interval), soon: deps.settings.tick.min(interval) };
-    let next = pace.next(schedule.get(&repository.id), looked.as_ref().ok().copied());
+    let quiet = deps.settings.quiet_interval.max(interval);
+    let hooked = is_hooked.then(|| deps.settings.hooked_interval.max(quiet));
+    let pace = Pace { interval, quiet, hooked, soon: deps.settings.tick.min(interval) };
+    let next = pace.next(schedule.get(&repository.id), found.as_ref().ok().copied(), *is_announced);
     let now = deps.clock.monotonic();
     schedule.insert(repository.id, Next { at: now + jittered(next.pause, repository.id, now), ..next });
-    deps.meter.git_polled(looked.is_ok());
-    let error = looked.as_ref().err().map(ToString::to_string);
+    deps.meter.git_polled(found.is_ok());
+    let error = found.as_ref().err().map(ToString::to_string);
     if let Some(error) = &error
         && repository.poll_error.as_ref() != Some(error)
     {
@@ -127,21 +165,31 @@ async fn settle(deps: &Deps, schedule: &mut HashMap<RepositoryId, Next>, reposit
 struct Pace {
     interval: Duration,
     quiet: Duration,
-    /// After a first failure.
+    /// While its hook is relied on.
+    hooked: Option<Duration>,
+    /// After a first failure, and after an event whose word the refs do not bear out yet.
     soon: Duration,
 }
 
 impl Pace {
     /// The next pause, after a look that found something (`Some(true)`), nothing (`Some(false)`) or failed (`None`).
-    fn next(&self, before: Option<&Next>, looked: Option<bool>) -> Next {
-        let pause = match (looked, before) {
+    fn next(&self, before: Option<&Next>, found: Option<bool>, is_announced: bool) -> Next {
+        let echoes = match (found, before) {
+            (Some(false), _) if is_announced => ECHOES,
+            (Some(false), Some(before)) => before.echoes.saturating_sub(1),
+            _ => 0,
+        };
+        let pause = match (found, before) {
+            (Some(false), _) if echoes == ECHOES => self.soon,
+            (Some(false), _) if echoes > 0 => self.interval,
+            (Some(_), _) if self.hooked.is_some() => self.hooked.unwrap_or(self.interval),
             (Some(true), _) | (Some(false), None) => self.interval,
-            (Some(false), Some(before)) if before.failed => self.interval,
+            (Some(false), Some(before)) if before.failed || before.echoes > 0 => self.interval,
             (Some(false), Some(before)) => before.pause.mul_f64(SLOWER).clamp(self.interval, self.quiet),
             (None, Some(before)) if before.failed => (before.pause * 2).min(self.quiet),
             (None, _) => self.soon,
         };
-        Next { at: Duration::ZERO, pause, failed: looked.is_none() }
+        Next { at: Duration::ZERO, pause, failed: found.is_none(), echoes }
     }
 }
 
@@ -156,11 +204,28 @@ fn jittered(pause: Duration, id: RepositoryId, now: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { interval: Duration::from_secs(30), quiet: Duration::from_secs(240), soon: Duration::from_secs(5) };
+    const PACE: Pace =
+        Pace { interval: Duration::from_secs(30), quiet: Duration::from_secs(240), hooked: None, soon: Duration::from_secs(5) };
 
     fn after(looks: &[Option<bool>]) -> Duration {
-        let next = looks.iter().fold(None, |before: Option<Next>, looked| Some(PACE.next(before.as_ref(), *looked)));
+        let next = looks.iter().fold(None, |before: Option<Next>, found| Some(PACE.next(before.as_ref(), *found, false)));
         next.expect("at least one look").pause
+    }
+
+    #[test]
+    fn a_remote_whose_hook_is_relied_on_is_read_rarely_and_twice_more_when_its_refs_are_slower_than_its_word() {
+        let hooked = Pace { hooked: Some(Duration::from_secs(900)), ..PACE };
+        let mut next = hooked.next(None, Some(false), false);
+        assert_eq!(next.pause, Duration::from_secs(900));
+        let mut pauses = Vec::new();
+        for is_announced in [true, false, false, false] {
+            next = hooked.next(Some(&next), Some(false), is_announced);
+            pauses.push(next.pause);
+        }
+        assert_eq!(pauses, [PACE.soon, PACE.interval, Duration::from_secs(900), Duration::from_secs(900)]);
+        assert_eq!(hooked.next(Some(&next), Some(true), true).pause, Duration::from_secs(900), "its word was true at once");
+        assert_eq!(hooked.next(Some(&next), None, false).pause, PACE.soon, "a failure is tried again soon");
+        assert_eq!(PACE.next(Some(&next), Some(true), false).pause, PACE.interval, "a hook that failed is relied on no longer");
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Control {
         tx.commit("repository.created").await?;
         self.looks().hurry(repository.id);
         deps.wakes.wake(Topic::Intake);
+        deps.wakes.wake(Topic::RepositoryHooks);
         Ok((repository, is_new))
     }
 
@@ -101,6 +102,7 @@ impl Control {
         }
         tx.audit_append(line(actor, "repository.removed", name)).await?;
         tx.commit("repository.removed").await?;
+        deps.wakes.wake(Topic::RepositoryHooks);
         if let RepositoryKind::Remote { url } = repository.kind {
             let place = Location { id: repository.id, name: name.clone(), url: Some(url), credential: None, pull_requests: false };
             deps.revisions.forget(&place).await?;

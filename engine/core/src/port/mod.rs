@@ -5,6 +5,7 @@ mod artifact;
 mod deliver;
 mod executor;
 mod git;
+mod hook;
 mod identity;
 mod image;
 mod meter;
@@ -20,6 +21,7 @@ pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, Job
 pub use git::{
     GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
 };
+pub use hook::HookTable;
 pub use identity::{Identity, IdentityProvider, SignInAttempt};
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
 pub use meter::{AttemptMade, EventResult, GatewayRequest, Meter, StageEnd, Unmetered};
@@ -30,6 +32,6 @@ pub use registry::{
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};
 pub use subscribe::{
-    ChannelToClose, KeptCredentials, ListedDeliveries, ListedDelivery, OpenedChannel, Registered, RegisteredHook, Subscriber,
-    WantedChannel, WantedSubscription,
+    ChannelToClose, ForgeRepository, KeptCredentials, ListedDeliveries, ListedDelivery, OpenedChannel, Registered, RegisteredHook,
+    Subscriber, WantedChannel, WantedSubscription,
 };

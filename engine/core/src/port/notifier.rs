@@ -3,7 +3,7 @@
 /// Which loop of the engine has something to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
-    /// A repository's refs may have moved.
+    /// A repository's refs may have moved, or an event of its own hook was stored.
     Intake,
     /// A stage run may be ready, or a job ended.
     Scheduler,
@@ -13,6 +13,8 @@ pub enum Topic {
     Reconcile,
     /// A trigger, its address or its secret may have changed.
     Subscriptions,
+    /// A repository was added or forgotten, or its own hook did not announce what moved.
+    RepositoryHooks,
     /// The outbox has rows.
     Outbox,
 }

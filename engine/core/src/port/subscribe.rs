@@ -90,6 +90,27 @@ pub struct ListedDeliveries {
     pub asks: u32,
 }
 
+/// A watched remote as the forge that it is on knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForgeRepository {
+    /// The event source that the forge is.
+    pub source: String,
+    /// The name that its credentials go by, and that it is registered with: a source may have servers with another API.
+    pub provider: String,
+    /// The forge's name for people.
+    pub title: String,
+    /// The repository in its words: `acme/shop`.
+    pub repository: String,
+    /// The types of events that the engine asks for,
+    pub events: Vec<String>,
+    /// and those among them that are comments: they say nothing of refs.
+    pub comments: Vec<String>,
+    /// Whether there are credentials.
+    pub has_credentials: bool,
+    /// The rights that credentials need, for messages.
+    pub rights: String,
+}
+
 /// Registers triggers with their event sources.
 ///
 /// *Idempotency*: what is there already, by its address, is brought up to date and never made twice; a crash between the source's answer and our
@@ -99,6 +120,12 @@ pub struct ListedDeliveries {
 pub trait Subscriber: Send + Sync + 'static {
     /// Whether subscriptions of this source can be registered: it has a way, and there are credentials.
     fn registers(&self, source: &str) -> bool;
+
+    /// Where a watched remote is, when its address belongs to a forge that can be told of hooks. Pure: nobody is asked.
+    fn forge_of(&self, url: &str) -> Option<ForgeRepository>;
+
+    /// The types of events that the engine itself asks a forge for, by the name of its credentials; none of what is no forge.
+    fn forge_events(&self, provider: &str) -> Vec<String>;
 
     /// Whether the secret of this source's events comes from the source itself when it is told, or from us with each channel.
     fn hands_out_secrets(&self, source: &str) -> bool;

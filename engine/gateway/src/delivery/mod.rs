@@ -57,8 +57,11 @@ impl Deliveries {
         Ok(())
     }
 
-    /// Has a subscription's deliveries looked at.
+    /// Has a subscription's deliveries looked at. Those for the engine it reads itself.
     pub(crate) fn wake(&self, subscription: SubscriptionId) {
+        if self.inner.table.is_engines(subscription) {
+            return;
+        }
         self.with_lane(subscription, Lane::look);
     }
 

@@ -1,8 +1,9 @@
 //! A trigger made ready to receive: its source's verification with the secrets, and the compiled expressions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hookwright_core::{Digest, Event, SecretValue, redact};
+use hookwright_core::{BoundHook, BoundTrigger, DeliveryPolicy, Digest, Event, HookAddress, SecretValue, redact};
 use hookwright_spec::EventExpression;
 use hookwright_store::NewEvent;
 use hookwright_trigger::{Binding, Definition, Definitions, NewBinding, ReceivedEvent, payload};
@@ -17,6 +18,8 @@ const HIDDEN: &str = "[secret]";
 /// What receives at an address.
 pub(crate) struct Hook {
     pub(crate) route: Arc<TriggerRoute>,
+    /// Whether the engine itself is told, and no handler.
+    pub(crate) is_engines: bool,
     /// Or why nothing can be verified: then nothing is taken.
     pub(crate) binding: Result<Binding, String>,
     pub(crate) definition: Option<Arc<Definition>>,
@@ -43,7 +46,39 @@ impl Hook {
         };
         let filter = trigger.filter.as_deref().map(EventExpression::compile);
         let order_by = trigger.deliver.order_by.as_deref().map(EventExpression::compile);
-        Self { binding, definition: definition.ok(), filter, order_by, route }
+        Self { binding, definition: definition.ok(), filter, order_by, is_engines: false, route }
+    }
+
+    /// What receives for the engine.
+    pub(crate) fn of_engine(hook: BoundHook, address: HookAddress) -> Self {
+        let BoundHook { id, place, source, secret, events, .. } = hook;
+        // Nothing is delivered by it: the engine reads from the store what came.
+        let deliver = DeliveryPolicy {
+            path: String::new(),
+            sync: false,
+            timeout: Duration::ZERO,
+            attempts: 1,
+            exponential: false,
+            concurrency: 1,
+            order_by: None,
+        };
+        let trigger = BoundTrigger {
+            subscription: id,
+            name: place.trigger,
+            source,
+            address: Some(address),
+            verified: true,
+            secrets: vec![secret],
+            options: "{}".to_owned(),
+            definition: None,
+            redact: Vec::new(),
+            events,
+            filter: None,
+            schedule: None,
+            deliver,
+        };
+        let route = TriggerRoute { webhook: place.webhook, environment: place.environment, trigger };
+        Self { is_engines: true, ..Self::new(Arc::new(route)) }
     }
 
     /// An event as it is stored, with the decision whether the handler gets it. `token` is that of the channel it came through.
@@ -91,7 +126,8 @@ impl Hook {
             return (Some("the source tries the address out".to_owned()), None);
         }
         if !is_wanted(&self.route.trigger.events, &received.kind) {
-            return (Some("the trigger does not ask for events of this type".to_owned()), None);
+            let whose = if self.is_engines { "the engine" } else { "the trigger" };
+            return (Some(format!("{whose} does not ask for events of this type")), None);
         }
         if self.filter.is_none() && self.order_by.is_none() {
             return (None, None);

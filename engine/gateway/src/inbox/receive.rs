@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use hookwright_core::port::EventResult;
+use hookwright_core::port::{EventResult, Topic};
 use hookwright_core::{Channel, Delivery};
 use hookwright_store::{Accepted, NewEvent};
 use hookwright_trigger::{Answer, Incoming, Received};
@@ -140,7 +140,12 @@ impl InboxState {
         let event = Arc::new(event);
         let Some(delivery) = self.accept(hook, event.clone()).await? else { return Ok(None) };
         let id = delivery.event.to_string();
-        if event.skipped.is_none() {
+        if event.skipped.is_some() {
+            return Ok(Some(id));
+        }
+        if hook.is_engines {
+            self.notifier.wake(Topic::Intake);
+        } else {
             let event = Arc::new(stored(&event, &delivery));
             self.deliveries.offer(delivery, event);
         }

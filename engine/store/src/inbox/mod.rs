@@ -401,7 +401,12 @@ async fn heard(tx: &mut Tx, subscription: SubscriptionId, now: Timestamp) -> Res
             status_reason = CASE WHEN status = 'manual' THEN NULL ELSE status_reason END,
             status = CASE WHEN status = 'manual' THEN 'active' ELSE status END
         WHERE id = $2";
-    tx.execute(HEARD, args![now, subscription]).await.map(drop)
+    // The engine's own hooks are no triggers' subscriptions.
+    const HEARD_HOOK: &str = "UPDATE repository_hooks SET heard_at = $1 WHERE id = $2";
+    if tx.execute(HEARD, args![now, subscription]).await? == 0 {
+        tx.execute(HEARD_HOOK, args![now, subscription]).await?;
+    }
+    Ok(())
 }
 
 /// The event as it will be read back; for whoever delivers it at once.

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use hookwright_core::{Action, Attempt, Delivery, DeliveryId, EnvironmentName, Event, EventId, Timestamp, TriggerPlace};
+use hookwright_core::{Action, Attempt, Delivery, DeliveryId, EnvironmentName, Event, EventId, RepositoryHook, Timestamp, TriggerPlace};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
@@ -294,24 +294,28 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
             cancel: (!over && may(environment)).then(|| urls::delivery_cancel(delivery.id)),
         });
     }
+    // Of a repository's own hook, which is no trigger of a webhook.
+    let is_repositorys = event.place.environment.as_str() == RepositoryHook::ENVIRONMENT
+        && state.store.subscription_fetch(event.subscription).await?.is_none();
     let replay = may(&event.place.environment).then(|| urls::event_replay(id));
     // It goes where its trigger is deployed.
     let places = state.store.subscription_list(&event.place.webhook, None).await?.into_iter().map(|known| known.place);
     let places = places.filter(|place| place.trigger == event.place.trigger && may(&place.environment)).map(|place| place.environment);
     let environments = places.map(|place| place.to_string()).collect();
     let Event { place, source, kind, source_id, verified, received_at, headers: list, body, redact, redacted, .. } = event;
+    let repositories = is_repositorys.then(|| urls::REPOSITORIES.to_owned());
     Ok(template::page(&EventPage {
         layout: Layout::new(&visitor, "board", format!("{} · {}", visible(&kind), place.webhook)),
         webhook: place.webhook.to_string(),
-        webhook_url: urls::webhook(&place.webhook),
-        events_url: urls::events(&place.webhook),
+        webhook_url: repositories.clone().unwrap_or_else(|| urls::webhook(&place.webhook)),
+        events_url: repositories.clone().unwrap_or_else(|| urls::events(&place.webhook)),
         id: id.to_string(),
         kind: visible(&kind),
         source: visible(&source),
         source_id: source_id.as_deref().map(visible),
         environment: place.environment.to_string(),
         trigger: place.trigger.to_string(),
-        trigger_url: urls::triggers(&place.webhook),
+        trigger_url: repositories.unwrap_or_else(|| urls::triggers(&place.webhook)),
         verified,
         received: Moment::new(received_at, now),
         headers: headers(&list),

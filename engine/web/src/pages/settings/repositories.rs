@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use hookwright_core::{Action, RemoteCredential, RepositoryKind, RepositoryName, SecretValue, WebhookName};
+use hookwright_control::{HookState, RepositoryWatch};
+use hookwright_core::{Action, RemoteCredential, RepositoryKind, RepositoryName, SecretValue, Timestamp, WebhookName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
@@ -36,6 +37,29 @@ struct Row {
     badge: Badge,
     polled: Option<Moment>,
     error: Option<String>,
+    /// How its forge tells of what happens.
+    told: Option<Told>,
+}
+
+#[derive(Serialize)]
+struct Told {
+    badge: Badge,
+    reason: Option<String>,
+    heard: Option<Moment>,
+}
+
+impl Told {
+    fn new(watch: RepositoryWatch, now: Timestamp) -> Self {
+        let source = watch.source.as_str();
+        let badge = match watch.state {
+            HookState::Active if watch.is_alive => Badge::new("good", "check", format!("told by {source}")),
+            HookState::Active => Badge::new("off", "clock", format!("{source} was told")),
+            HookState::Pending => Badge::new("off", "clock", format!("{source} is to be told")),
+            HookState::Failing => Badge::new("warn", "alert", format!("{source} cannot be told")),
+            HookState::None => Badge::new("off", "clock", format!("not told by {source}")),
+        };
+        Self { badge, reason: watch.reason.as_deref().map(visible), heard: watch.heard_at.map(|at| Moment::new(at, now)) }
+    }
 }
 
 impl View for RepositoriesPage {
@@ -53,6 +77,7 @@ impl View for RepositoriesPage {
             badge: Badge::new("bad", "alert", "cannot be read"),
             polled: Some(Moment::sample()),
             error: Some(text()),
+            told: Some(Told { badge: Badge::new("good", "check", "told by github"), reason: Some(text()), heard: Some(Moment::sample()) }),
         };
         Self { layout: Layout::sample(), rows: vec![row], may_add: true, may_remove: true, add: "/x", remove: "/y" }
     }
@@ -62,6 +87,7 @@ impl View for RepositoriesPage {
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Answer {
     visitor.caller.must(Action::Read)?;
     let (now, kinds) = (state.clock.now(), state.store.remote_credential_kinds().await?);
+    let watches = state.control.repository_watches().await?;
     let mut rows = Vec::new();
     for repository in state.store.repository_page(None, ROWS).await? {
         if !WebhookName::new(repository.name.as_str()).is_ok_and(|webhook| visitor.caller.sees(&webhook)) {
@@ -86,6 +112,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Ans
             badge,
             polled: repository.polled_at.map(|at| Moment::new(at, now)),
             error: repository.poll_error.as_deref().map(visible),
+            told: watches.of(&repository).map(|watch| Told::new(watch, now)),
         });
     }
     let may = |action| visitor.caller.actor.may(action, None, None);

@@ -420,7 +420,7 @@ async fn what_was_acknowledged_survives_the_daemon_and_is_delivered_once() {
 }
 
 /// As [`signed`], without a process for each: for many events.
-fn signed_here(body: &str) -> String {
+pub(crate) fn signed_here(body: &str) -> String {
     use hmac::{Hmac, KeyInit as _, Mac as _};
     let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).expect("a key");
     mac.update(body.as_bytes());

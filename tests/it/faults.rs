@@ -66,32 +66,20 @@ async fn sigterm_ends_the_daemon_cleanly_and_quickly() {
 }
 
 #[tokio::test]
-async fn a_second_daemon_on_the_same_data_is_refused() {
+async fn a_second_daemon_on_the_same_sqlite_is_refused() {
     let daemon = Daemon::start(BINARY).await;
+    if daemon.database().is_some() {
+        // Several daemons work with one PostgreSQL: see `cluster`.
+        return;
+    }
     let output = std::process::Command::new(BINARY)
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(daemon.data())
-        .env("HOOKWRIGHT_DATABASE", daemon.database().unwrap_or_default())
         .output()
         .expect("a second daemon starts");
     assert!(!output.status.success());
     let text = String::from_utf8_lossy(&output.stderr).to_lowercase();
     assert!(text.contains("another") || text.contains("already"), "{text}");
-}
-
-#[tokio::test]
-async fn a_second_daemon_on_the_same_postgresql_is_refused() {
-    let daemon = Daemon::start(BINARY).await;
-    let Some(database) = daemon.database() else { return };
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = std::process::Command::new(BINARY)
-        .args(["serve", "--listen", "127.0.0.1:0", "--database", &database, "--data"])
-        .arg(folder.path())
-        .output()
-        .expect("a second daemon starts");
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("another daemon already works on `hookwright_"), "{text}");
 }
 
 #[tokio::test]

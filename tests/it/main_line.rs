@@ -180,7 +180,7 @@ async fn a_viewer_of_development_does_not_read_the_logs_of_production() {
 async fn an_admin_token_of_ones_own_choice_never_reaches_a_handler() {
     let variables = vec![("HOOKWRIGHT_ADMIN_TOKEN".to_owned(), "chosen-by-hand-5d1e".to_owned())];
     let daemon =
-        Daemon::start_with(DaemonOptions { binary: BINARY.into(), variables, token: Some("chosen-by-hand-5d1e".to_owned()) }).await;
+        Daemon::start_with(DaemonOptions { variables, token: Some("chosen-by-hand-5d1e".to_owned()), ..DaemonOptions::new(BINARY) }).await;
     let copy = WorkingCopy::of(&example("hello-python"));
     copy.edit(
         "server.py",

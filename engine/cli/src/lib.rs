@@ -2,6 +2,7 @@
 
 mod arguments;
 mod client;
+mod cluster;
 mod command;
 mod configuration;
 mod events;

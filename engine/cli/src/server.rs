@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use hookwright_gateway::Proxy;
+use hookwright_gateway::{Diverted, Proxy, Relay};
 use http::{HeaderValue, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
+
+use crate::cluster::Sockets;
 
 /// Pause after a failed accept (no file descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -41,6 +43,8 @@ pub(crate) struct Limits {
 /// What answers at a listener.
 #[derive(Clone)]
 pub(crate) struct Front {
+    /// Passes requests on while this daemon follows; `None` for one that is alone.
+    pub(crate) relay: Option<Relay>,
     /// Requests to handlers, if they are taken here. They do not go through the router.
     pub(crate) proxy: Option<Proxy>,
     /// All others.
@@ -50,6 +54,12 @@ pub(crate) struct Front {
 impl Front {
     async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response {
         let mut request = request.map(Body::new);
+        if let Some(relay) = &self.relay {
+            match relay.divert(request, peer).await {
+                Diverted::Answered(response) => return response,
+                Diverted::Here(same) => request = same,
+            }
+        }
         match &self.proxy {
             Some(proxy) if proxy.takes(request.uri()) => proxy.answer(request, peer).await,
             _ => {
@@ -63,7 +73,7 @@ impl Front {
 
 /// Opens the address, or takes the socket that was passed in as systemd does (`LISTEN_FDS`), so that an upgrade loses no request.
 pub(crate) async fn listen(address: SocketAddr, passed_index: usize) -> std::io::Result<TcpListener> {
-    if let Some(socket) = listenfd::ListenFd::from_env().take_tcp_listener(passed_index)? {
+    if let Some(socket) = listenfd::ListenFd::from_env().take_tcp_listener(Sockets::place(passed_index))? {
         socket.set_nonblocking(true)?;
         return TcpListener::from_std(socket);
     }

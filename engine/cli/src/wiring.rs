@@ -2,9 +2,8 @@
 //! The only place that knows every crate.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,21 +12,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
-use hookwright_core::port::{Isolation, Limits, PushSink, Runtime};
+use hookwright_core::port::{Executor, Isolation, Leadership, Limits, PushSink, Runtime, Subscriber};
 use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, RoleMap, Scope};
-use hookwright_gateway::{Gateway, GatewayOptions};
+use hookwright_gateway::{Gateway, GatewayOptions, Listener, Relay};
 use hookwright_identity::{OpenIdOptions, OpenIdProvider};
 use hookwright_image::Registry;
 use hookwright_runtime::{Bubblewrap, ExecutorOptions, Nursery, ProcessExecutor, ProcessRuntime, RuntimeOptions};
 use hookwright_source::{GitSource, GitSourceOptions};
-use hookwright_store::{NewAudit, SecretKey, Store, StoreOptions};
+use hookwright_store::{Error as StoreError, NewAudit, SecretKey, Store, StoreOptions};
 use hookwright_trigger::{HttpSubscriber, Provider};
 use hookwright_web::{Examine, Fitness, Metrics, OpenId, WebOptions};
-use nix::fcntl::{Flock, FlockArg};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::cluster::{DataFolder, Fenced, Member, MemberOptions, Place, Sockets, begins_anew, reap_inherited};
 use crate::command::doctor::{self, Level};
 use crate::configuration::{Configuration, OpenIdSettings, Sandbox};
 use crate::server;
@@ -49,20 +49,23 @@ const ENGINE: &str = "hookwright";
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// The engine with its adapters, without listeners.
+/// How often a daemon that begins anew asks for its database.
+const DATABASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The engine with its adapters, without listeners. Cloning it clones handles.
+#[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) store: Store,
     pub(crate) control: Control,
-    /// The admin's token.
-    pub(crate) admin_token: String,
     source: Arc<GitSource>,
     registry: Arc<Registry>,
     runtime: Arc<ProcessRuntime>,
     gateway: Gateway,
     metrics: Arc<Metrics>,
-    ids: Arc<dyn IdSource>,
-    /// Held as long as the engine lives.
-    _lock: Flock<File>,
+    ids: Arc<UuidV7>,
+    member: Member,
+    /// Its lock is held as long as the engine leads.
+    folder: Arc<DataFolder>,
 }
 
 /// A daemon that serves.
@@ -71,33 +74,63 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
     /// Where handlers are reached: the same, or their own listener.
     pub(crate) gateway_address: SocketAddr,
-    /// The admin's token, for the demo.
-    pub(crate) admin_token: String,
+    /// The admin's token, where this daemon knows it: one that follows makes none.
+    pub(crate) admin_token: Option<String>,
     engine: Engine,
     stop: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
+    /// What keeps it leading, or has it take over.
+    membership: JoinHandle<()>,
+}
+
+/// What a daemon listens on.
+struct Listening {
+    main: TcpListener,
+    /// For handlers alone.
+    own: Option<TcpListener>,
 }
 
 impl Engine {
-    /// Opens the data folder and starts the engine's loops. Without `deploys`, runs end with their image.
+    /// Opens the data folder and starts the engine's loops, alone with its database. Without `deploys`, runs end with their image.
     pub(crate) async fn start(configuration: &Configuration, deploys: bool) -> Result<Self> {
+        let engine = Self::open(configuration, deploys, Arc::default()).await?;
+        engine.lead().await?;
+        Ok(engine)
+    }
+
+    /// Opens the data folder and the database, and does nothing yet.
+    async fn open(configuration: &Configuration, deploys: bool, sockets: Arc<Sockets>) -> Result<Self> {
         let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
-        std::fs::create_dir_all(data).with_context(|| format!("cannot create the data folder `{}`", data.display()))?;
-        let lock = lock_folder(data).await?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let uuids = Arc::new(UuidV7::new());
-        let ids: Arc<dyn IdSource> = uuids.clone();
-        let key = SecretKey::load_or_create(&data.join("key")).context("cannot open the key that secrets are encrypted with")?;
+        let folder = Arc::new(DataFolder::open(data, uuids.as_ref())?);
         let url = match configuration.database.as_str() {
             "" => format!("sqlite://{}", data.join("hookwright.db").display()),
             url => url.to_owned(),
         };
-        let failpoint = crate::failpoint::of_the_environment()?;
-        let store = Store::open(StoreOptions { url, clock: clock.clone(), ids: ids.clone(), key, failpoint }).await?;
-        if let Some(last) = store.last_id().await? {
-            uuids.go_on_after(&last);
+        if url.starts_with("sqlite://") {
+            lock_folder(&folder).await?;
         }
-        let admin_token = admin_token(&store, data).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let ids: Arc<dyn IdSource> = uuids.clone();
+        let key = SecretKey::load_or_create(&data.join("key")).context("cannot open the key that secrets are encrypted with")?;
+        let failpoint = crate::failpoint::of_the_environment()?;
+        let store = open_store(|| StoreOptions {
+            url: url.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            key: key.clone(),
+            failpoint: failpoint.clone(),
+        })
+        .await?;
+        let member = Member::new(MemberOptions {
+            store: store.clone(),
+            clock: clock.clone(),
+            folder: folder.clone(),
+            claims: configuration.cluster.claim,
+            holder: ids.uuid().to_string(),
+            sockets,
+        });
+        let leadership: Arc<dyn Leadership> = Arc::new(member.clone());
         let wakes = Wakes::new();
         let notifier = Arc::new(wakes.clone());
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
@@ -106,7 +139,7 @@ impl Engine {
         let sandbox = sandbox(configuration.sandbox, &data.join("sandbox"))?;
         let source = Arc::new(GitSource::new(GitSourceOptions::new(data))?);
         let registry = Arc::new(Registry::open(data.join("registry"))?);
-        let executor = Arc::new(ProcessExecutor::new(ExecutorOptions {
+        let executor: Arc<dyn Executor> = Arc::new(ProcessExecutor::new(ExecutorOptions {
             directory: data.join("jobs"),
             nursery: nursery.clone(),
             notifier: notifier.clone(),
@@ -117,7 +150,7 @@ impl Engine {
             directory: data.join("instances"),
             nursery,
             images: registry.clone(),
-            notifier,
+            notifier: notifier.clone(),
             clock: clock.clone(),
             sandbox,
             limits: handler_limits(configuration),
@@ -134,58 +167,77 @@ impl Engine {
             body_limit: configuration.gateway.body_limit,
             response_timeout: configuration.gateway.response_timeout,
             meter: metrics.clone(),
-            notifier: Arc::new(wakes.clone()),
+            leadership: leadership.clone(),
+            notifier,
             sandbox_csp: configuration.gateway.listen.is_none(),
         });
-        let subscriber = Arc::new(subscriber(configuration, clock.clone(), &store)?);
-        let control = Control::start(Deps {
+        let subscriber: Arc<dyn Subscriber> = Arc::new(subscriber(configuration, clock.clone(), &store)?);
+        let acting: Arc<dyn Runtime> = runtime.clone();
+        let control = Control::new(Deps {
             store: store.clone(),
             clock,
             ids: ids.clone(),
             revisions: source.clone(),
             git_host: source.clone(),
             artifacts: registry.clone(),
-            executor,
-            runtime: runtime.clone(),
+            executor: Arc::new(Fenced::new(leadership.clone(), executor)),
+            runtime: Arc::new(Fenced::new(leadership.clone(), acting)),
             images: registry.clone(),
             routes: Arc::new(gateway.clone()),
             hooks: Arc::new(gateway.clone()),
             inbox,
             deliverer: Arc::new(gateway.clone()),
-            subscriber,
+            subscriber: Arc::new(Fenced::new(leadership.clone(), subscriber)),
             meter: metrics.clone(),
+            leadership,
             wakes,
             settings: Arc::new(Settings { deploys, ..settings(configuration, data) }),
-        })
-        .await?;
-        gateway.start().await?;
-        Ok(Self { store, control, admin_token, source, registry, runtime, gateway, metrics, ids, _lock: lock })
+        });
+        Ok(Self { store, control, source, registry, runtime, gateway, metrics, ids: uuids, member, folder })
+    }
+
+    /// Begins to do what only one daemon does. The lease and the folder are had.
+    async fn lead(&self) -> Result<()> {
+        if let Some(last) = self.store.last_id().await? {
+            self.ids.go_on_after(&last);
+        }
+        self.source.clear_scratch()?;
+        self.admin_token().await?;
+        self.control.lead().await?;
+        self.member.has_begun_to_lead();
+        self.gateway.start().await?;
+        Ok(())
+    }
+
+    async fn admin_token(&self) -> Result<String> {
+        admin_token(&self.store, self.folder.path()).await
     }
 }
 
 impl Daemon {
     /// Starts the engine and the listeners; returns once requests are answered.
     pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
-        let engine = Engine::start(configuration, true).await?;
-        let Engine { store, control, source, registry, runtime, gateway, metrics, ids, .. } = &engine;
-        let data = &std::path::absolute(&configuration.data).context("cannot resolve the data folder")?;
+        let Listening { main, own } = listen(configuration).await?;
+        let address = main.local_addr().context("cannot read the own address")?;
+        let own_address = own.as_ref().map(TcpListener::local_addr).transpose().context("cannot read the gateway's address")?;
+        let gateway_address = own_address.unwrap_or(address);
+        let sockets = Arc::new(Sockets::default());
+        sockets.add(&main);
+        own.iter().for_each(|own| sockets.add(own));
+        if begins_anew() {
+            reap_inherited();
+        }
+        let engine = Engine::open(configuration, true, sockets).await?;
+        let place = Place { address: advertised(configuration, address), gateway_address: origin(gateway_address) };
+        let (stop, data) = (CancellationToken::new(), engine.folder.path().to_owned());
+        let membership = engine.join(place, address, stop.clone()).await?;
+        let Engine { store, control, source, registry, runtime, gateway, metrics, ids, member, .. } = &engine;
+        let leadership: Arc<dyn Leadership> = Arc::new(member.clone());
         let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
-
-        let listener = server::listen(configuration.listen, 0).await.with_context(|| {
-            format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen)
-        })?;
-        let address = listener.local_addr().context("cannot read the own address")?;
-        let stop = CancellationToken::new();
-        let own = match configuration.gateway.listen {
-            None => None,
-            Some(own) => {
-                let own = server::listen(own, 1).await.with_context(|| format!("cannot listen on {own}, the `gateway.listen` setting"))?;
-                let address = own.local_addr().context("cannot read the gateway's address")?;
-                Some((own, address))
-            }
-        };
         let openid = configuration.openid().map_err(anyhow::Error::msg)?;
-        measure(store, openid.as_ref()).await?;
+        if !member.standing().follows() {
+            measure(store, openid.as_ref()).await?;
+        }
         let web = hookwright_web::router(WebOptions {
             store: store.clone(),
             control: control.clone(),
@@ -193,17 +245,18 @@ impl Daemon {
             runtime: runtime.clone(),
             ids: ids.clone(),
             clock: Arc::new(SystemClock::new()),
-            gateway: own.as_ref().map(|(_, address)| format!("http://{address}")),
+            gateway: own_address.map(origin),
             settings: configuration.for_people(),
             examine: examine(configuration),
             metrics: metrics.clone(),
             metrics_public: configuration.metrics.public,
-            executors: settings(configuration, data).executors,
+            executors: settings(configuration, &data).executors,
             public_url: configuration.public_url.trim_end_matches('/').to_owned(),
             trusted_proxies: configuration.trusted_proxies.clone(),
             openid: openid.map(people_provider).transpose()?,
             heartbeat: configuration.api.heartbeat,
             stopping: stop.clone(),
+            leadership: leadership.clone(),
         });
         let inner = gateway
             .git_router(source.clone(), pushed)
@@ -211,22 +264,22 @@ impl Daemon {
             .merge(gateway.inbox_router())
             .merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
+        let relay = |listener| store.is_shared().then(|| Relay::new(leadership.clone(), listener));
         let mut listeners = Vec::new();
-        let mut gateway_address = address;
         let proxy = match own {
             None => Some(gateway.proxy()),
-            Some((own, address)) => {
-                gateway_address = address;
-                let front = server::Front { proxy: Some(gateway.proxy()), router: gateway.inbox_router() };
+            Some(own) => {
+                let relay = relay(Listener::Handlers);
+                let front = server::Front { relay, proxy: Some(gateway.proxy()), router: gateway.inbox_router() };
                 listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone())));
                 None
             }
         };
-        listeners.push(tokio::spawn(server::serve(listener, server::Front { proxy, router: inner }, limits, stop.clone())));
-        write_privately(&data.join("address"), &format!("http://{address}\n"))?;
+        let front = server::Front { relay: relay(Listener::Main), proxy, router: inner };
+        listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone())));
         info!(%address, data = %data.display(), "the daemon serves");
-        let admin_token = engine.admin_token.clone();
-        Ok(Self { address, gateway_address, admin_token, engine, stop, listeners })
+        let admin_token = known_admin_token(&data);
+        Ok(Self { address, gateway_address, admin_token, engine, stop, listeners, membership })
     }
 
     /// Ends every handler too, which otherwise runs on: for the demo. The next start on the same data starts them again.
@@ -249,6 +302,84 @@ impl Daemon {
         }
         self.engine.gateway.shutdown().await;
         self.engine.control.shutdown().await;
+        self.membership.abort();
+        self.engine.member.leave().await;
+    }
+}
+
+impl Engine {
+    /// Leads, if nobody does, or follows until it can; the task keeps it so.
+    async fn join(&self, place: Place, address: SocketAddr, stop: CancellationToken) -> Result<JoinHandle<()>> {
+        let (engine, member) = (self.clone(), self.member.clone());
+        let written = format!("http://{address}\n");
+        if self.member.start(place).await? {
+            let keeping = tokio::spawn(async move { member.keep_leading().await });
+            self.lead().await?;
+            write_privately(&self.folder.path().join("address"), &written)?;
+            return Ok(keeping);
+        }
+        self.control.follow();
+        Ok(tokio::spawn(async move {
+            tokio::select! {
+                () = member.until_it_leads() => {}
+                () = stop.cancelled() => return,
+            }
+            let begin = async {
+                engine.lead().await?;
+                write_privately(&engine.folder.path().join("address"), &written)
+            };
+            let begun = async {
+                if let Err(failure) = begin.await {
+                    error!(error = &*failure as &dyn std::error::Error, "this daemon has the lease and cannot begin to lead");
+                    member.leave().await;
+                    member.begin_anew("it could not begin to lead");
+                }
+            };
+            tokio::join!(begun, member.keep_leading());
+        }))
+    }
+}
+
+/// Opens what is listened on.
+async fn listen(configuration: &Configuration) -> Result<Listening> {
+    let main = server::listen(configuration.listen, 0).await.with_context(|| {
+        format!("cannot listen on {}; is another daemon there? choose another address with --listen", configuration.listen)
+    })?;
+    let own = match configuration.gateway.listen {
+        None => None,
+        Some(own) => Some(server::listen(own, 1).await.with_context(|| format!("cannot listen on {own}, the `gateway.listen` setting"))?),
+    };
+    Ok(Listening { main, own })
+}
+
+/// Where other daemons reach this one.
+fn advertised(configuration: &Configuration, address: SocketAddr) -> String {
+    match configuration.cluster.advertise.trim().trim_end_matches('/') {
+        "" => origin(address),
+        advertised => advertised.to_owned(),
+    }
+}
+
+/// The origin of an address that is listened on; of all addresses of a machine it is the one that the machine itself has.
+fn origin(mut address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}")
+}
+
+/// Opens the database. A daemon that begins anew waits for it; any other one says what is wrong.
+async fn open_store(options: impl Fn() -> StoreOptions) -> Result<Store> {
+    loop {
+        match Store::open(options()).await {
+            Err(failure @ (StoreError::Open { .. } | StoreError::Database { .. } | StoreError::OutOfReach)) if begins_anew() => {
+                warn!(error = &failure as &dyn std::error::Error, "the database is not there; it is asked again");
+                tokio::time::sleep(DATABASE_PAUSE).await;
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 
@@ -418,19 +549,22 @@ async fn admin_token(store: &Store, data: &Path) -> Result<String> {
     Ok(token)
 }
 
-/// Keeps a second daemon off the folder, whatever database it is given. One that was just killed may leave the lock for moments with a
-/// process that it was about to start.
-async fn lock_folder(data: &Path) -> Result<Flock<File>> {
-    let path = data.join("lock");
-    let mut file = File::create(&path).with_context(|| format!("cannot create `{}`", path.display()))?;
+/// Keeps a second daemon off the folder. One that was just killed may leave the lock for moments with a process that it was about to start.
+async fn lock_folder(folder: &DataFolder) -> Result<()> {
     for _ in 0..LOCK_TRIES {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((same, _)) => file = same,
+        if folder.try_lock()? {
+            return Ok(());
         }
         tokio::time::sleep(LOCK_PAUSE).await;
     }
-    bail!("another daemon already works on `{}`; stop it first, or give this one another --data folder", data.display())
+    bail!("another daemon already works on `{}`; stop it first, or give this one another --data folder", folder.path().display())
+}
+
+/// The admin's token that is written in the folder, or given.
+fn known_admin_token(data: &Path) -> Option<String> {
+    let given = std::env::var("HOOKWRIGHT_ADMIN_TOKEN").ok();
+    let written = || std::fs::read_to_string(data.join("admin-token")).ok();
+    given.filter(|token| !token.is_empty()).or_else(written).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// Writes a file that only its owner can read; aside and renamed, so that nobody reads half of it.

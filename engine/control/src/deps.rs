@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookwright_core::port::{
-    ArtifactStore, Deliverer, Executor, GitHost, HookTable, ImageBuilder, Isolation, Limits, Meter, Revisions, RouteTable, Runtime,
-    Subscriber,
+    ArtifactStore, Deliverer, Executor, GitHost, HookTable, ImageBuilder, Isolation, Leadership, Limits, Meter, Revisions, RouteTable,
+    Runtime, Subscriber,
 };
 use hookwright_core::{Clock, IdSource};
 use hookwright_store::{Inbox, Store};
@@ -46,6 +46,8 @@ pub struct Deps {
     pub subscriber: Arc<dyn Subscriber>,
     /// Counting what happens.
     pub meter: Arc<dyn Meter>,
+    /// Whether this daemon is the one that acts.
+    pub leadership: Arc<dyn Leadership>,
     /// Wake-ups and lossy news of runs; created before the adapters, because they wake the engine too.
     pub wakes: Wakes,
     /// How the engine behaves.

@@ -33,6 +33,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the database could not be reached, or is another daemon's to write: nobody's fault, and over by itself.
+    pub(crate) fn is_passing(&self) -> bool {
+        hookwright_store::Error::within(self)
+            .is_some_and(|cause| cause.is_out_of_reach() || matches!(cause, hookwright_store::Error::NotLeading))
+    }
+
     /// Ours, while `doing`.
     pub fn internal(doing: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { doing: doing.into(), cause: cause.into() }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use crate::intake::{self, Looks};
-use crate::{Deps, Result, RunChanged, Tasks, event, promotion, reconcile, retention, scheduler, subscription};
+use crate::{Deps, Result, RunChanged, Tasks, event, follow, promotion, reconcile, retention, scheduler, subscription};
 
-/// The engine. Cloning it clones the handle; the loops end with [`shutdown`](Self::shutdown).
+/// The engine. Cloning it clones the handle; the loops begin with [`lead`](Self::lead) and end with [`shutdown`](Self::shutdown).
 #[derive(Clone)]
 pub struct Control {
     inner: Arc<Inner>,
@@ -16,19 +16,32 @@ pub struct Control {
 struct Inner {
     deps: Deps,
     tasks: Tasks,
+    /// What runs while another daemon leads.
+    following: Tasks,
     looks: Looks,
 }
 
 impl Control {
+    /// The engine at rest: it can be asked, and does nothing by itself.
+    pub fn new(deps: Deps) -> Self {
+        Self { inner: Arc::new(Inner { deps, tasks: Tasks::new(), following: Tasks::new(), looks: Looks::default() }) }
+    }
+
+    /// Keeps the gateway knowing what receives events, as the daemon that leads has it, until [`lead`](Self::lead).
+    pub fn follow(&self) {
+        let Inner { deps, following, .. } = &*self.inner;
+        following.spawn("follow", follow::run(deps.clone(), following.clone()));
+    }
+
     /// Fills the gateway's routes from the store, then starts the loops.
     ///
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) when the store cannot be read.
-    pub async fn start(deps: Deps) -> Result<Self> {
-        let reconciled = reconcile::fill_routes(&deps).await?;
-        intake::fill_hooks(&deps).await?;
-        let tasks = Tasks::new();
-        let looks = Looks::default();
+    pub async fn lead(&self) -> Result<()> {
+        let Inner { deps, tasks, following, looks } = &*self.inner;
+        following.shutdown().await;
+        let reconciled = reconcile::fill_routes(deps).await?;
+        intake::fill_hooks(deps).await?;
         tasks.spawn("intake", intake::run(deps.clone(), looks.clone(), tasks.clone()));
         tasks.spawn("scheduler", scheduler::run(deps.clone(), tasks.clone()));
         tasks.spawn("retention", retention::run(deps.clone(), tasks.clone()));
@@ -37,11 +50,12 @@ impl Control {
         tasks.spawn("subscriptions", subscription::run(deps.clone(), tasks.clone()));
         tasks.spawn("repository-hooks", intake::run_hooks(deps.clone(), looks.clone(), tasks.clone()));
         tasks.spawn("event-news", event::tell_watchers(deps.clone(), tasks.clone()));
-        Ok(Self { inner: Arc::new(Inner { deps, tasks, looks }) })
+        Ok(())
     }
 
     /// Ends the loops and waits for them. Jobs and deployments run on under their supervisors.
     pub async fn shutdown(&self) {
+        self.inner.following.shutdown().await;
         self.inner.tasks.shutdown().await;
     }
 

@@ -7,6 +7,7 @@ mod config;
 mod deps;
 mod error;
 mod event;
+mod follow;
 mod gate;
 mod handle;
 mod history;

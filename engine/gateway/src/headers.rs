@@ -31,8 +31,14 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Headers that only we may set.
 fn is_ours(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-prefix" | "x-request-id")
+    matches!(
+        name,
+        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-prefix" | "x-request-id" | PASSED_ON
+    )
 }
+
+/// What a daemon that follows passed on to the one that leads.
+pub(crate) const PASSED_ON: &str = "x-hookwright-passed-on";
 
 /// Removes the headers whose names are unwanted.
 fn remove_all(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {

@@ -12,6 +12,7 @@ mod load;
 mod problem;
 mod proxy;
 mod registry;
+mod relay;
 mod schedule;
 mod table;
 
@@ -21,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Meter, Notifier, PushSink, SampleEvent};
+use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Leadership, Meter, Notifier, PushSink, SampleEvent};
 use hookwright_core::{Clock, HookAddress, IdSource, PortError, SubscriptionId, Timestamp};
 use hookwright_store::{Inbox, Store};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use authenticate::{presented_token, token_holder};
 pub use problem::Problem;
 pub use proxy::Proxy;
+pub use relay::{Diverted, Listener, Relay};
 
 use delivery::{Deliveries, DeliveryParts, Sender};
 use inbox::InboxState;
@@ -57,7 +59,9 @@ pub struct GatewayOptions {
     pub response_timeout: Duration,
     /// Counts what happens.
     pub meter: Arc<dyn Meter>,
-    /// Wakes the engine when an event of a watched repository's own hook was stored.
+    /// Whether this daemon delivers, or only takes events in.
+    pub leadership: Arc<dyn Leadership>,
+    /// Has the engine look whether an address is known by now that was not, and wakes it when an event of a watched repository's own hook was stored.
     pub notifier: Arc<dyn Notifier>,
     /// Whether handlers share an origin with the daemon, so that their answers are sandboxed by Content-Security-Policy.
     pub sandbox_csp: bool,
@@ -81,11 +85,12 @@ impl Gateway {
         let proxy = Proxy::new(table.clone(), options.clone());
         let (store, inbox, clock) = (options.store.clone(), options.inbox.clone(), options.clock.clone());
         let sender = Sender { handlers: proxy.handlers.clone(), clock: clock.clone(), inbox, meter: options.meter.clone() };
-        let deliveries = Deliveries::new(DeliveryParts { store, clock, table: table.clone(), sender });
+        let leadership = options.leadership.clone();
+        let deliveries = Deliveries::new(DeliveryParts { store, clock, table: table.clone(), sender, leadership });
         Self { table, proxy, deliveries, options, tasks: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 
-    /// Goes on with the deliveries that an earlier process left, and fires schedules from now on. The routes are to be filled before.
+    /// Goes on with the deliveries that an earlier process left or another one stores, and fires schedules from now on. The routes are to be filled before.
     ///
     /// # Errors
     /// When the database does not say what is to be delivered.
@@ -99,6 +104,7 @@ impl Gateway {
             clock: self.options.clock.clone(),
         };
         self.tasks.spawn(schedules.run(self.stopping.clone()));
+        self.tasks.spawn(self.deliveries.clone().look_for_others(self.options.inbox.others(), self.stopping.clone()));
         let (store, clock) = (self.options.store.clone(), self.options.clock.clone());
         self.tasks.spawn(load::run(self.table.clone(), store, clock, self.stopping.clone()));
         Ok(())
@@ -135,6 +141,7 @@ impl Gateway {
             deliveries: self.deliveries.clone(),
             clock: self.options.clock.clone(),
             meter: self.options.meter.clone(),
+            leadership: self.options.leadership.clone(),
             notifier: self.options.notifier.clone(),
             body_limit: self.options.event_limit,
             reading: inbox::reading(),

@@ -202,7 +202,10 @@ impl Proxy {
                 headers.insert(header::UPGRADE, protocol);
             }
             if let Some(client) = client {
-                tokio::spawn(tunnel(client, handler, in_flight));
+                tokio::spawn(async move {
+                    tunnel(client, handler).await;
+                    drop(in_flight);
+                });
             }
             return answer.map(|_| Body::empty());
         }
@@ -215,10 +218,9 @@ impl Proxy {
 }
 
 /// Copies both ways until one side ends.
-async fn tunnel(client: hyper::upgrade::OnUpgrade, handler: hyper::upgrade::OnUpgrade, in_flight: InFlight) {
+pub(crate) async fn tunnel(client: hyper::upgrade::OnUpgrade, handler: hyper::upgrade::OnUpgrade) {
     if let (Ok(client), Ok(handler)) = tokio::join!(client, handler) {
         // Either side may end at any time; that is how such connections end.
         let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(handler)).await;
     }
-    drop(in_flight);
 }

@@ -70,8 +70,6 @@ impl GitSource {
     pub fn new(options: GitSourceOptions) -> Result<Self, PortError> {
         let below = |name: &str| options.directory.join(name);
         let (hosted, mirrors, scratch) = (below("git"), below("mirrors"), below("scratch"));
-        // A daemon that was killed may have left a key here.
-        let _ = std::fs::remove_dir_all(&scratch);
         for folder in [&hosted, &mirrors, &scratch] {
             std::fs::create_dir_all(folder)
                 .map_err(|error| PortError::errored(format!("cannot create the folder `{}`", folder.display())).because(error))?;
@@ -87,6 +85,18 @@ impl GitSource {
             known: Mutex::default(),
             warm: warm::Warm::default(),
         })
+    }
+
+    /// Empties the folder for files that one command reads: a daemon that was killed may have left a key there. Called before anything is
+    /// fetched, by the one daemon that fetches.
+    ///
+    /// # Errors
+    /// *Errored* when the folder cannot be created anew.
+    pub fn clear_scratch(&self) -> Result<(), PortError> {
+        // It may not be there.
+        let _ = std::fs::remove_dir_all(&self.scratch);
+        std::fs::create_dir_all(&self.scratch)
+            .map_err(|error| PortError::errored(format!("cannot create the folder `{}`", self.scratch.display())).because(error))
     }
 
     fn hosted_folder(&self, name: &RepositoryName) -> PathBuf {

@@ -64,8 +64,8 @@ const RELEASE: &str =
     FROM releases LEFT JOIN revisions ON revisions.id = releases.revision WHERE releases.id = $1";
 const HOLDS: &str = "SELECT webhook, environment, release_id, actor, reason, since FROM holds";
 const SPECS: &str = "SELECT webhook, spec FROM webhook_specs";
-const NEWEST_RUNS: &str = "SELECT runs.webhook AS webhook, runs.id AS id, runs.number AS number, runs.status AS status FROM webhooks JOIN runs ON runs.webhook = webhooks.name
-    AND runs.number = (SELECT MAX(newest.number) FROM runs AS newest WHERE newest.webhook = webhooks.name)";
+const NEWEST_RUNS: &str = "SELECT runs.webhook AS webhook, runs.id AS id, runs.number AS number, runs.status AS status FROM webhooks CROSS JOIN runs
+    WHERE runs.webhook = webhooks.name AND runs.number = (SELECT MAX(newest.number) FROM runs AS newest WHERE newest.webhook = webhooks.name)";
 
 impl Store {
     /// Every release that is deployed or on its way somewhere.

@@ -61,6 +61,12 @@ impl Store {
         self.fetch_all(OPEN, Vec::new()).await?.iter().map(|row| row.parse("subscription")).collect()
     }
 
+    /// Subscriptions with something to deliver that was stored after a sequence.
+    pub async fn delivery_open_subscriptions_after(&self, sequence: u64) -> Result<Vec<SubscriptionId>> {
+        const OPEN: &str = "SELECT DISTINCT subscription FROM deliveries WHERE sequence > $1 AND status IN ('queued', 'waiting')";
+        self.fetch_all(OPEN, args![sequence]).await?.iter().map(|row| row.parse("subscription")).collect()
+    }
+
     /// How many deliveries of a subscription wait to be made.
     pub async fn delivery_open_count(&self, subscription: SubscriptionId) -> Result<u64> {
         const COUNT: &str = "SELECT COUNT(*) AS open FROM deliveries WHERE subscription = $1 AND status IN ('queued', 'waiting')";

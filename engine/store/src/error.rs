@@ -35,6 +35,18 @@ pub enum Error {
         /// The database file, or the database and its host.
         place: String,
     },
+    /// The database cannot be reached at the moment.
+    #[error("the database is out of reach")]
+    OutOfReach,
+    /// Only the leader writes, and this daemon is not it, or not any more.
+    #[error("this daemon does not lead: nothing was written")]
+    NotLeading,
+    /// The database was set up with another key than this daemon has.
+    #[error(
+        "the database was set up with another key: what is encrypted in it cannot be read with this one; \
+         copy the file `key` from the data folder of the daemon that works with it, or restore it from a backup"
+    )]
+    OtherKey,
     /// The name is taken.
     #[error("{message}")]
     Taken {
@@ -62,6 +74,32 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the database is out of reach, so that asking it something else is of no use either.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Database { cause: sqlx::Error::Database(said), .. } => {
+                // 57P is what a server says that shuts down or starts, 08 is trouble with the connection, 53300 too many of them.
+                said.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "53300")
+            }
+            Self::Database { cause, .. } => {
+                use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+                matches!(cause, Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
+            }
+            Self::OutOfReach => true,
+            _ => false,
+        }
+    }
+
+    /// The error of the store that `error` is or was caused by, if there is one.
+    pub fn within<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        loop {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            error = error.source()?;
+        }
+    }
+
     /// Whether a unique constraint was hit.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Database { cause: sqlx::Error::Database(inner), .. } if inner.is_unique_violation())

@@ -1,10 +1,12 @@
 //! Brings a database up to date: each migration once, statement by statement, on both databases.
 //! A database that a newer version wrote is refused, and so is one whose applied migrations differ from ours.
 
+use std::time::Duration;
+
 use hookwright_core::Digest;
 
 use crate::sql::args;
-use crate::{Error, Result, Store};
+use crate::{Error, Result, Store, Tx};
 
 /// Every migration, in order. Applied ones never change.
 const MIGRATIONS: &[(i64, &str)] = &[
@@ -23,19 +25,82 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (14, include_str!("../migrations/0014_channels.sql")),
     (15, include_str!("../migrations/0015_redaction.sql")),
     (16, include_str!("../migrations/0016_repository_hooks.sql")),
+    (17, include_str!("../migrations/0017_leadership.sql")),
     (18, include_str!("../migrations/0018_board.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";
 
-/// Applies every migration that is missing.
+/// What keeps two daemons from bringing a PostgreSQL up to date at the same time, and away from one whose version does not know of leaders.
+const LOCK: i64 = i64::from_be_bytes(*b"hookwrig");
+
+/// How often, and how far apart, the lock is asked for. A daemon that was just killed may hold it for a moment longer.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long somebody who leads may take for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
+/// Applies every migration that is missing. A database that another daemon works with is not changed under it.
 pub(crate) async fn run(store: &Store) -> Result<()> {
+    if store.is_shared() {
+        if is_current(store).await? {
+            return Ok(());
+        }
+        refuse_beside_a_leader(store).await?;
+    }
     run_to(store, i64::MAX).await
+}
+
+/// Whether nothing is missing. One that a newer version wrote is refused by [`run_to`].
+async fn is_current(store: &Store) -> Result<bool> {
+    const TABLES: &str = "SELECT COUNT(*) AS many FROM information_schema.tables WHERE table_name = 'migrations'
+        AND table_schema = ANY (current_schemas(false))";
+    let many: i64 = store.fetch_optional(TABLES, Vec::new()).await?.map_or(Ok(0), |row| row.integer("many"))?;
+    if many == 0 {
+        return Ok(false);
+    }
+    let rows = store.fetch_all("SELECT version, digest FROM migrations ORDER BY version", Vec::new()).await?;
+    let applied = rows.iter().map(|row| Ok((row.integer("version")?, row.text("digest")?))).collect::<Result<Vec<_>>>()?;
+    Ok(applied == MIGRATIONS.iter().map(|(version, text)| (*version, Digest::of(text).to_string())).collect::<Vec<_>>())
+}
+
+/// A daemon of an older version may lead at this moment; it does not know what a migration makes of its tables.
+async fn refuse_beside_a_leader(store: &Store) -> Result<()> {
+    const TABLES: &str = "SELECT COUNT(*) AS many FROM information_schema.tables WHERE table_name = 'leadership'
+        AND table_schema = ANY (current_schemas(false))";
+    let many: i64 = store.fetch_optional(TABLES, Vec::new()).await?.map_or(Ok(0), |row| row.integer("many"))?;
+    if many == 0 {
+        return Ok(());
+    }
+    let Some(seen) = store.leadership_fetch().await?.filter(|seen| seen.holder.is_some()) else { return Ok(()) };
+    tokio::time::sleep(SIGN_OF_LIFE).await;
+    if store.leadership_fetch().await?.is_some_and(|now| now == seen) {
+        return Ok(());
+    }
+    let at = seen.address.unwrap_or_default();
+    let message = format!("the daemon at {at} works with it and is of another version; end that one first, then start this one");
+    Err(Error::Open { message })
+}
+
+/// Holds the lock until the transaction ends.
+async fn lock(tx: &mut Tx) -> Result<()> {
+    for _ in 0..LOCK_TRIES {
+        let row = tx.fetch_optional("SELECT CAST(pg_try_advisory_xact_lock($1) AS INT)::BIGINT AS taken", args![LOCK]).await?;
+        if row.map_or(Ok(false), |row| row.flag("taken"))? {
+            return Ok(());
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
+    }
+    Err(Error::InUse { place: "this PostgreSQL database".to_owned() })
 }
 
 /// The same, up to and including a version.
 async fn run_to(store: &Store, last: i64) -> Result<()> {
     let mut tx = store.begin().await?;
+    if store.is_shared() {
+        lock(&mut tx).await?;
+    }
     tx.execute(CREATE, Vec::new()).await?;
     let rows = tx.fetch_all("SELECT version, digest FROM migrations ORDER BY version", Vec::new()).await?;
     let newest = MIGRATIONS.last().map_or(0, |(version, _)| *version);
@@ -106,7 +171,7 @@ mod tests {
                 "SELECT tables.name AS \"table\", columns.name AS \"column\", columns.type AS kind FROM sqlite_master AS tables,
                     pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' ORDER BY tables.rowid, columns.cid"
             }
-            crate::pool::Pool::Postgres(_) => {
+            crate::pool::Pool::Postgres { .. } => {
                 "SELECT c.relname::text AS \"table\", a.attname::text AS \"column\", format_type(a.atttypid, NULL) AS kind
                     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind = 'r' AND a.attnum > 0
                     AND c.relnamespace = 'public'::regnamespace ORDER BY c.oid, a.attnum"

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookwright_core::{Clock, IdSource};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Postgres, Row as _, Sqlite, Transaction};
+use sqlx::{Postgres, Sqlite, Transaction};
 
+use crate::leadership::Standing;
 use crate::sql::{Row, Value, bind};
 use crate::{Error, Result, SecretKey, migrate};
 
@@ -29,11 +30,17 @@ const LOG_PAGES: &str = "8192";
 /// How many connections a PostgreSQL is asked for.
 const POSTGRES_CONNECTIONS: u32 = 10;
 
-/// How long a statement waits for a connection.
+/// And how many more for heartbeats: the second for when the first hangs.
+const HEART_CONNECTIONS: u32 = 2;
+
+/// How long a statement waits for the writer of a SQLite database,
 const ACQUIRE: Duration = Duration::from_secs(30);
 
-/// The number of our advisory lock in a PostgreSQL database: the ASCII codes of `hookwrig`.
-const ADVISORY_LOCK: i64 = i64::from_be_bytes(*b"hookwrig");
+/// and how long for a connection to PostgreSQL: when that is gone, whoever asks is told before a source's own patience is over.
+const POSTGRES_ACQUIRE: Duration = Duration::from_secs(5);
+
+/// A PostgreSQL ends a transaction in which nothing was said for so long: that of a daemon that hangs keeps nobody else waiting.
+const IDLE_IN_TRANSACTION: &str = "8s";
 
 /// How often, and how far apart, the lock of a database is asked for.
 const LOCK_TRIES: u32 = 20;
@@ -81,20 +88,10 @@ pub(crate) struct Inner {
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) key: SecretKey,
     failpoint: Option<Failpoint>,
-    refusals: Refusals,
-    /// Held as long as the store lives, so that no second daemon opens the database.
-    _lock: Lock,
-}
-
-/// What keeps a second daemon out.
-enum Lock {
-    File {
-        _held: nix::fcntl::Flock<File>,
-    },
-    /// An advisory lock lives as long as its connection.
-    Session {
-        _held: Box<PgConnection>,
-    },
+    pub(crate) refusals: Refusals,
+    pub(crate) standing: Standing,
+    /// Held as long as the store lives, so that no second daemon opens a SQLite database.
+    _lock: Option<nix::fcntl::Flock<File>>,
 }
 
 pub(crate) enum Pool {
@@ -104,31 +101,42 @@ pub(crate) enum Pool {
         /// Moves the log into the database while others write; opened when that is first needed.
         checkpointer: SqlitePool,
     },
-    Postgres(PgPool),
+    /// The heart is for the leader's heartbeat alone, so that slow statements do not hold it up.
+    Postgres { pool: PgPool, heart: PgPool },
 }
 
 impl Store {
     /// Opens the database and brings it up to date.
     ///
     /// # Errors
-    /// [`Error::InUse`] when another daemon has the SQLite file; [`Error::Open`] with what to do otherwise.
+    /// [`Error::InUse`] when another daemon has the SQLite file; [`Error::OtherKey`] when its secrets were sealed with another key;
+    /// [`Error::Open`] with what to do otherwise.
     pub async fn open(options: StoreOptions) -> Result<Self> {
         let store = Self::connect(options).await?;
         migrate::run(&store).await?;
+        store.check_key().await?;
+        if store.is_shared() {
+            store.inner.standing.follow();
+        }
         Ok(store)
+    }
+
+    /// Whether several daemons may work with the database: it is a PostgreSQL. Then whoever opens it follows until it leads.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.inner.pool, Pool::Postgres { .. })
     }
 
     /// Opens the database as it is.
     pub(crate) async fn connect(options: StoreOptions) -> Result<Self> {
         let (pool, lock) = if let Some(path) = options.url.strip_prefix("sqlite://") {
             let lock = lock_file(Path::new(path)).await?;
-            (open_sqlite(path).await?, Lock::File { _held: lock })
+            (open_sqlite(path).await?, Some(lock))
         } else {
-            let lock = lock_session(&options.url).await?;
-            (open_postgres(&options.url).await?, Lock::Session { _held: Box::new(lock) })
+            (open_postgres(&options.url).await?, None)
         };
         let StoreOptions { clock, ids, key, failpoint, .. } = options;
-        let inner = Inner { pool, clock, ids, key, failpoint, refusals: Refusals::default(), _lock: lock };
+        let (refusals, standing) = (Refusals::default(), Standing::default());
+        let inner = Inner { pool, clock, ids, key, failpoint, refusals, standing, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -140,19 +148,39 @@ impl Store {
                 writer.close().await;
                 readers.close().await;
             }
-            Pool::Postgres(pool) => pool.close().await,
+            Pool::Postgres { pool, heart } => {
+                pool.close().await;
+                heart.close().await;
+            }
         }
     }
 
-    /// Begins a transaction. On SQLite it has the one writer: keep it short and call nothing outside meanwhile.
+    /// Begins a transaction of the leader. On SQLite it has the one writer: keep it short and call nothing outside meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotLeading`] when this daemon follows, or another one has taken over; as long as the transaction lasts nobody does.
     pub fn begin(&self) -> Answer<'_, Tx> {
+        Box::pin(async move {
+            let epoch = self.inner.standing.epoch()?;
+            let mut tx = self.begin_beside().await?;
+            if let Some(epoch) = epoch {
+                tx.hold_leadership(epoch).await?;
+            }
+            Ok(tx)
+        })
+    }
+
+    /// Begins a transaction that is good whoever leads: events are stored by every daemon.
+    pub(crate) fn begin_beside(&self) -> Answer<'_, Tx> {
         Box::pin(async move {
             let failpoint = self.inner.failpoint.clone();
             let kind = match &self.inner.pool {
                 Pool::Sqlite { writer, .. } => {
                     TxKind::Sqlite(writer.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?)
                 }
-                Pool::Postgres(pool) => TxKind::Postgres(pool.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?),
+                Pool::Postgres { pool, .. } => {
+                    TxKind::Postgres(pool.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?)
+                }
             };
             let Inner { clock, ids, refusals, .. } = &*self.inner;
             Ok(Tx { kind, failpoint, clock: clock.clone(), ids: ids.clone(), refusals: refusals.clone() })
@@ -186,7 +214,7 @@ impl Store {
                 Pool::Sqlite { readers, .. } => {
                     bind!(statement, values).fetch_all(readers).await.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
                 }
-                Pool::Postgres(pool) => {
+                Pool::Postgres { pool, .. } => {
                     bind!(statement, values).fetch_all(pool).await.map(|rows| rows.into_iter().map(Row::Postgres).collect())
                 }
             }
@@ -199,7 +227,7 @@ impl Store {
         Box::pin(async move {
             match &self.inner.pool {
                 Pool::Sqlite { readers, .. } => bind!(statement, values).fetch_optional(readers).await.map(|row| row.map(Row::Sqlite)),
-                Pool::Postgres(pool) => bind!(statement, values).fetch_optional(pool).await.map(|row| row.map(Row::Postgres)),
+                Pool::Postgres { pool, .. } => bind!(statement, values).fetch_optional(pool).await.map(|row| row.map(Row::Postgres)),
             }
             .map_err(|cause| self.inner.refusals.note(statement, cause))
         })
@@ -286,10 +314,10 @@ impl Tx {
 
 /// Counts what the database refuses.
 #[derive(Clone, Default)]
-struct Refusals(Arc<AtomicU64>);
+pub(crate) struct Refusals(Arc<AtomicU64>);
 
 impl Refusals {
-    fn note(&self, statement: &'static str, cause: sqlx::Error) -> Error {
+    pub(crate) fn note(&self, statement: &'static str, cause: sqlx::Error) -> Error {
         let error = Error::Database { statement, cause };
         if !error.is_conflict() {
             self.0.fetch_add(1, Ordering::Relaxed);
@@ -343,21 +371,9 @@ fn refused(error: sqlx::Error) -> Error {
 }
 
 async fn open_postgres(url: &str) -> Result<Pool> {
-    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE);
-    pool.connect_with(postgres_options(url)?).await.map(Pool::Postgres).map_err(refused)
-}
-
-/// The advisory lock of this database, on a connection of its own. A daemon that was just killed may hold it for a moment longer.
-async fn lock_session(url: &str) -> Result<PgConnection> {
-    let options = postgres_options(url)?;
-    let place = format!("{} on {}", options.get_database().unwrap_or("the database"), options.get_host());
-    let mut connection = PgConnection::connect_with(&options).await.map_err(refused)?;
-    for _ in 0..LOCK_TRIES {
-        let row = sqlx::query("SELECT pg_try_advisory_lock($1) AS taken").bind(ADVISORY_LOCK).fetch_one(&mut connection).await;
-        if row.and_then(|row| row.try_get("taken")).map_err(refused)? {
-            return Ok(connection);
-        }
-        tokio::time::sleep(LOCK_PAUSE).await;
-    }
-    Err(Error::InUse { place })
+    let options = postgres_options(url)?.options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION)]);
+    let pool = |size| PgPoolOptions::new().max_connections(size).acquire_timeout(POSTGRES_ACQUIRE);
+    let heart = pool(HEART_CONNECTIONS).connect_lazy_with(options.clone());
+    let pool = pool(POSTGRES_CONNECTIONS).connect_with(options).await.map_err(refused)?;
+    Ok(Pool::Postgres { pool, heart })
 }

@@ -122,7 +122,7 @@ const RUN_LAST_SUCCESS: &str = "SELECT commit_sha FROM runs WHERE webhook = $1 A
 const REVISION_LATEST: &str = "SELECT id FROM revisions WHERE repository = $1 AND reference = $2 AND commit_sha = $3 \
     ORDER BY sequence DESC LIMIT 1";
 const RUN_LIST_EXPIRED: &str = "SELECT id FROM runs WHERE ended_at < $1 AND number + $2 <= \
-    (SELECT MAX(number) FROM runs AS latest WHERE latest.webhook = runs.webhook) ORDER BY id LIMIT $3";
+    (SELECT MAX(number) FROM runs AS latest WHERE latest.webhook = runs.webhook) ORDER BY ended_at, id LIMIT $3";
 const RUN_REMOVE: &str = "DELETE FROM runs WHERE id = $1";
 
 impl Store {

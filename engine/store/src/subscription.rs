@@ -105,6 +105,12 @@ impl Store {
         self.fetch_optional(FETCH, args![id]).await?.map(|row| read(&row)).transpose()
     }
 
+    /// Whether events are received at an address: a daemon that does not know it yet is to learn it.
+    pub async fn subscription_receives(&self, address: &str) -> Result<bool> {
+        const FETCH: &str = "SELECT id FROM subscriptions WHERE address = $1 AND status <> 'off'";
+        Ok(self.fetch_optional(FETCH, args![address]).await?.is_some())
+    }
+
     /// Keeps the secret that a provider handed out, sealed.
     pub async fn subscription_secret_set(&self, tx: &mut Tx, id: SubscriptionId, secret: &SecretValue) -> Result<()> {
         const UPDATE: &str = "UPDATE subscriptions SET secret = $1, updated_at = $2 WHERE id = $3";

@@ -23,8 +23,8 @@ pub struct Tally {
 }
 
 const RUNS: &str = "SELECT status, COUNT(*) AS many FROM runs WHERE ended_at IS NULL GROUP BY status";
-const STAGES: &str = "SELECT stage_runs.status AS status, COUNT(*) AS many FROM runs JOIN stage_runs ON stage_runs.run = runs.id
-    WHERE runs.ended_at IS NULL AND stage_runs.ended_at IS NULL GROUP BY stage_runs.status";
+const STAGES: &str = "SELECT status, COUNT(*) AS many FROM stage_runs
+    WHERE ended_at IS NULL AND run IN (SELECT id FROM runs WHERE ended_at IS NULL) GROUP BY status";
 const PROMOTIONS: &str = "SELECT status, COUNT(*) AS many FROM promotions WHERE status IN ('waiting', 'deploying') GROUP BY status";
 const DELIVERIES: &str = "SELECT status, COUNT(*) AS many FROM deliveries WHERE status IN ('queued', 'waiting') GROUP BY status";
 const OLDEST_DUE: &str = "SELECT MIN(due_at) AS due_at FROM deliveries WHERE status IN ('queued', 'waiting')";

@@ -1,9 +1,11 @@
 //! The real binary as a child process, on a folder and a port of its own.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long a test's own connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(3);
+/// Stands in the log before what a process of the daemon says.
+const STARTED: &str = "---- started\n";
 
 /// How often a test looks again.
 const LOOK: Duration = Duration::from_millis(25);
@@ -26,6 +30,7 @@ pub fn ready_for_http() {
 }
 
 /// How to start a daemon.
+#[derive(Clone)]
 pub struct DaemonOptions {
     /// The `hookwright` binary.
     pub binary: PathBuf,
@@ -33,12 +38,21 @@ pub struct DaemonOptions {
     pub variables: Vec<(String, String)>,
     /// The admin's token, when the variables choose it; else it is read from the file that the daemon writes.
     pub token: Option<String>,
+    /// Whether the variables name the database.
+    pub names_database: bool,
 }
 
 impl DaemonOptions {
     /// The binary as it comes.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), variables: Vec::new(), token: None }
+        Self { binary: binary.into(), variables: Vec::new(), token: None, names_database: false }
+    }
+
+    /// On a database that somebody else made.
+    #[must_use]
+    pub fn on_database(mut self, url: &str) -> Self {
+        self.names_database = true;
+        self.variable("HOOKWRIGHT_DATABASE", url)
     }
 
     /// With a variable more.
@@ -52,9 +66,11 @@ impl DaemonOptions {
 /// A running daemon; it is killed when the value is dropped.
 pub struct Daemon {
     options: DaemonOptions,
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// The name of its log in that folder.
+    log: &'static str,
     /// Dropped after the child was ended.
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
     /// Held for the daemon as systemd would, and passed in at each start.
     socket: Option<TcpListener>,
     child: Child,
@@ -77,22 +93,49 @@ impl Daemon {
     /// The same on a listening socket that was opened before, so that others can be told its address first.
     pub async fn start_on(socket: Option<TcpListener>, mut options: DaemonOptions) -> Self {
         ready_for_http();
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        // The daemon closes connections that were idle for ten seconds; a request must not meet that.
-        let client = reqwest::Client::builder().timeout(PATIENCE).pool_idle_timeout(IDLE).build().expect("an HTTP client");
-        let database = Database::of_the_environment();
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let database = if options.names_database { None } else { Database::of_the_environment().map(Arc::new) };
         if let Some(database) = &database {
             options.variables.push(("HOOKWRIGHT_DATABASE".to_owned(), database.url()));
         }
-        let child = spawn(&options, folder.path(), socket.as_ref());
-        let mut daemon = Self { options, folder, database, socket, child, address: String::new(), token: String::new(), client };
+        Self::spawned(options, folder, ("log", database), socket).await
+    }
+
+    /// The same with a key that another daemon made, in a data folder of its own.
+    pub async fn start_with_key(options: DaemonOptions, key: &Path) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).expect("a folder");
+        std::fs::copy(key, data.join("key")).expect("a copied key");
+        Self::spawned(options, folder, ("log", None), None).await
+    }
+
+    /// A second daemon on the same data folder and the same database, which logs under a name of its own.
+    pub async fn start_beside(&self, log: &'static str, options: DaemonOptions) -> Self {
+        let mut variables = self.options.variables.clone();
+        variables.extend(options.variables);
+        let options = DaemonOptions { variables, ..options };
+        Self::spawned(options, self.folder.clone(), (log, self.database.clone()), None).await
+    }
+
+    async fn spawned(
+        options: DaemonOptions,
+        folder: Arc<TempDir>,
+        (log, database): (&'static str, Option<Arc<Database>>),
+        socket: Option<TcpListener>,
+    ) -> Self {
+        // The daemon closes connections that were idle for ten seconds; a request must not meet that.
+        let client = reqwest::Client::builder().timeout(PATIENCE).pool_idle_timeout(IDLE).build().expect("an HTTP client");
+        let child = spawn(&options, (folder.path(), log), socket.as_ref());
+        let (address, token) = (String::new(), String::new());
+        let mut daemon = Self { options, folder, log, database, socket, child, address, token, client };
         daemon.wait_ready(LOOK).await;
         daemon
     }
 
     /// The database's address; `None`: SQLite in the data folder.
     pub fn database(&self) -> Option<String> {
-        self.database.as_ref().map(Database::url)
+        self.database.as_deref().map(Database::url)
     }
 
     /// Opens a listening socket that outlives the daemon, as systemd's socket units do, and starts the daemon again with it passed in.
@@ -159,7 +202,7 @@ impl Daemon {
     /// Starts the binary again on the same data after [`kill`](Self::kill).
     pub async fn restart(&mut self) {
         let _ = std::fs::remove_file(self.data().join("address"));
-        self.child = spawn(&self.options, self.folder.path(), self.socket.as_ref());
+        self.child = spawn(&self.options, (self.folder.path(), self.log), self.socket.as_ref());
         self.wait_ready(LOOK).await;
     }
 
@@ -167,7 +210,7 @@ impl Daemon {
     pub async fn restart_timed(&mut self) -> Duration {
         let _ = std::fs::remove_file(self.data().join("address"));
         let begun = Instant::now();
-        self.child = spawn(&self.options, self.folder.path(), self.socket.as_ref());
+        self.child = spawn(&self.options, (self.folder.path(), self.log), self.socket.as_ref());
         self.wait_ready(Duration::from_millis(1)).await;
         begun.elapsed()
     }
@@ -188,7 +231,10 @@ impl Daemon {
             }
             let written = std::fs::read_to_string(data.join("admin-token")).ok();
             let token = self.options.token.clone().or(written);
-            if let (Ok(address), Some(token)) = (std::fs::read_to_string(data.join("address")), token) {
+            // Of several daemons on one folder the leader alone writes its address there; each says its own.
+            let said = self.said();
+            let address = said.rsplit_once("listening on ").and_then(|(_, rest)| rest.lines().next());
+            if let (Some(address), Some(token)) = (address, token) {
                 address.trim().clone_into(&mut self.address);
                 token.trim().clone_into(&mut self.token);
                 if self.client.get(format!("{}/readyz", self.address)).send().await.is_ok_and(|answer| answer.status().is_success()) {
@@ -202,7 +248,13 @@ impl Daemon {
 
     /// What the daemon logged.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.folder.path().join(self.log)).unwrap_or_default()
+    }
+
+    /// What it logged since it was started last.
+    fn said(&self) -> String {
+        let log = self.log();
+        log.rsplit_once(STARTED).map(|(_, rest)| rest.to_owned()).unwrap_or_default()
     }
 
     /// A GET on the API with the admin token; the answer must be a success.
@@ -310,7 +362,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
-        end_supervisors(&self.data());
+        if Arc::strong_count(&self.folder) == 1 {
+            end_supervisors(&self.data());
+        }
     }
 }
 
@@ -334,8 +388,9 @@ os.dup2(0, 3, inheritable=True)
 os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[1], sys.argv[1:])";
 
-fn spawn(options: &DaemonOptions, folder: &Path, socket: Option<&TcpListener>) -> Child {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("a log file");
+fn spawn(options: &DaemonOptions, (folder, log): (&Path, &str), socket: Option<&TcpListener>) -> Child {
+    let mut log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(log)).expect("a log file");
+    log.write_all(STARTED.as_bytes()).expect("a written line");
     let mut command = match socket {
         None => Command::new(&options.binary),
         Some(_) => {

@@ -3,6 +3,8 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::Forwarder;
+
 /// The variable that names the server, as `postgres://user@127.0.0.1:5432`, without a database.
 const SERVER: &str = "HOOKWRIGHT_TEST_POSTGRES";
 
@@ -27,6 +29,18 @@ impl Database {
     /// Its address.
     pub fn url(&self) -> String {
         format!("{}/{}", self.server, self.name)
+    }
+
+    /// Its address through a forwarder to the server.
+    pub fn url_through(&self, forwarder: &Forwarder) -> String {
+        let (user, _) = self.server.rsplit_once('@').unwrap_or(("postgres://hookwright", ""));
+        format!("{user}@{}/{}", forwarder.address(), self.name)
+    }
+
+    /// A forwarder to its server.
+    pub async fn forwarder(&self) -> Forwarder {
+        let server = self.server.rsplit_once('@').map_or(self.server.as_str(), |(_, server)| server);
+        Forwarder::to(server).await
     }
 
     fn run(&self, statement: &str) {

@@ -3,9 +3,11 @@
 mod clock;
 mod daemon;
 mod database;
+mod forwarder;
 mod repository;
 
 pub use clock::MovedClock;
 pub use daemon::{Daemon, DaemonOptions, ready_for_http};
 pub use database::Database;
+pub use forwarder::Forwarder;
 pub use repository::WorkingCopy;

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::error;
+use tracing::{error, warn};
 use utoipa::ToSchema;
 
 /// What a handler answers.
@@ -55,7 +55,12 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
     }
 
-    pub(crate) fn ours(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn ours(error: &(dyn std::error::Error + 'static)) -> Self {
+        use hookwright_store::Error::NotLeading;
+        if hookwright_store::Error::within(error).is_some_and(|store| store.is_out_of_reach() || matches!(store, NotLeading)) {
+            warn!(%error, "a request of the API could not be served at the moment");
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "the database does not answer at the moment; try again soon");
+        }
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         error!(%error, %cause, "a request of the API failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the daemon could not do it; its log says why")
@@ -67,6 +72,9 @@ impl Problem {
         let body = ProblemBody { kind: "about:blank", title, status: self.status.as_u16(), detail: self.detail, request_id };
         let mut response = (self.status, Json(body)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             // Basic is taken too, but not asked for: a browser that remembered it would send it for any page of this origin.
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hookwright\""));

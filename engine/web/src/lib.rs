@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hookwright_control::Control;
-use hookwright_core::port::{ArtifactStore, Runtime};
+use hookwright_core::port::{ArtifactStore, Leadership, Runtime};
 use hookwright_core::{Clock, Digest, IdSource};
 use hookwright_store::Store;
 use ipnet::IpNet;
@@ -113,6 +113,8 @@ pub struct WebOptions {
     pub heartbeat: Duration,
     /// Ends every event stream, so that the daemon's end does not wait for them.
     pub stopping: CancellationToken,
+    /// Whether this daemon leads or follows.
+    pub leadership: Arc<dyn Leadership>,
 }
 
 /// What handlers are given.

@@ -239,6 +239,8 @@ async fn present(state: &WebState) -> Registry {
         states(&registry, "hookwright_deployments", "Deployments by their state.", deployments);
         restarts(state, &registry).await;
     }
+    let leads = !state.leadership.standing().follows();
+    gauge(&registry, "hookwright_leads", "Whether this daemon leads; of several on one database one does.", u64::from(leads));
     let errors = IntCounter::new("hookwright_store_errors_total", "Statements that the database refused.").expect(OURS);
     add(&registry, errors).inc_by(state.store.refusals());
     registry

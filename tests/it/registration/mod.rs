@@ -26,7 +26,7 @@ const GITHUB: &str = include_str!("github.py");
 /// What serves the forge's repository; part of every server.
 const GIT: &str = include_str!("git.py");
 
-struct Forge {
+pub(crate) struct Forge {
     child: Child,
     address: String,
     /// What stands before a repository in its address.
@@ -41,7 +41,7 @@ impl Drop for Forge {
 }
 
 impl Forge {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::of(GITHUB)
     }
 
@@ -58,7 +58,7 @@ impl Forge {
         Self { child, address: format!("http://127.0.0.1:{port}"), git_folder: "" }
     }
 
-    async fn state(&self) -> Value {
+    pub(crate) async fn state(&self) -> Value {
         reqwest::get(format!("{}/_", self.address)).await.expect("an answer").json().await.expect("JSON")
     }
 
@@ -66,7 +66,7 @@ impl Forge {
         reqwest::Client::new().post(format!("{}/_", self.address)).json(&change).send().await.expect("an answer");
     }
 
-    fn options(&self) -> DaemonOptions {
+    pub(crate) fn options(&self) -> DaemonOptions {
         self.known_to(DaemonOptions::new(BINARY))
     }
 
@@ -115,7 +115,7 @@ async fn trigger_in(daemon: &Daemon, status: &str) -> Value {
         .await
 }
 
-fn only_hook(state: &Value) -> Option<Value> {
+pub(crate) fn only_hook(state: &Value) -> Option<Value> {
     let hooks = state["hooks"].as_object()?;
     (hooks.len() == 1).then(|| hooks.values().next().cloned()).flatten()
 }

@@ -79,7 +79,7 @@ impl Bench {
     /// A daemon on an empty data folder, with settings as variables (`HOOKWRIGHT_SANDBOX`).
     async fn daemon(&self, settings: &[(&str, &str)]) -> Daemon {
         let variables = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Daemon::start_with(DaemonOptions { binary: self.binary.clone(), variables, token: None }).await
+        Daemon::start_with(DaemonOptions { variables, ..DaemonOptions::new(&self.binary) }).await
     }
 }
 

@@ -14,12 +14,17 @@ use crate::wiring::Daemon;
 pub(crate) async fn serve(configuration: Configuration) -> Result<ExitCode> {
     let daemon = Daemon::start(&configuration).await?;
     println!("listening on http://{}", daemon.address);
-    println!("the admin token is in {}", configuration.data.join("admin-token").display());
-    if std::io::stdout().is_terminal() {
+    match &daemon.admin_token {
         // The token stands behind the `#`, which browsers keep to themselves. It is shown to a person, never written into a log file.
-        println!("sign in at http://{}/sign-in#{}", daemon.address, daemon.admin_token);
-    } else {
-        println!("sign in with it at http://{}/sign-in", daemon.address);
+        Some(token) if std::io::stdout().is_terminal() => {
+            println!("the admin token is in {}", configuration.data.join("admin-token").display());
+            println!("sign in at http://{}/sign-in#{token}", daemon.address);
+        }
+        Some(_) => {
+            println!("the admin token is in {}", configuration.data.join("admin-token").display());
+            println!("sign in with it at http://{}/sign-in", daemon.address);
+        }
+        None => println!("this daemon follows another one; sign in at http://{}/sign-in with a token of that one", daemon.address),
     }
     stopped().await;
     info!("stopping: requests in flight may end, jobs and handlers run on");

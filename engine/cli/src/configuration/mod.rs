@@ -45,6 +45,7 @@ pub(crate) struct Configuration {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) openid: OpenIdConfiguration,
     pub(crate) providers: BTreeMap<String, ProviderConfiguration>,
+    pub(crate) cluster: ClusterConfiguration,
     pub(crate) gateway: GatewayConfiguration,
     pub(crate) api: ApiConfiguration,
     pub(crate) metrics: MetricsConfiguration,
@@ -151,6 +152,14 @@ pub(crate) struct GatewayConfiguration {
     pub(crate) response_timeout: Duration,
     #[serde(deserialize_with = "duration")]
     pub(crate) drain: Duration,
+}
+
+/// What concerns several daemons on one PostgreSQL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClusterConfiguration {
+    pub(crate) advertise: String,
+    pub(crate) claim: bool,
 }
 
 /// What concerns the API.

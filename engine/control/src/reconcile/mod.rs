@@ -36,22 +36,15 @@ pub(crate) async fn fill_routes(deps: &Deps) -> Result<State> {
     state.look_at_bindings(deps).await?;
     let live: Vec<_> =
         deps.store.deployment_list_active().await?.into_iter().filter(|deployment| deployment.status == DeploymentStatus::Live).collect();
-    let adopt = async |deployment| match step::adopt(deps, deployment).await {
-        Ok(()) => Some(deployment),
-        // The loop tries again and says why.
-        Err(error) => {
-            warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "a deployment could not be adopted");
-            None
-        }
-    };
-    let adopted: Vec<Option<&Deployment>> = stream::iter(&live).map(adopt).buffer_unordered(AT_ONCE).collect().await;
-    let mut waited_for: Vec<&Deployment> = adopted.into_iter().flatten().collect();
+    let adopted: Vec<Option<Deployment>> =
+        stream::iter(live.clone()).map(|deployment| adopt(deps, deployment)).buffer_unordered(AT_ONCE).collect().await;
+    let mut waited_for: Vec<Deployment> = adopted.into_iter().flatten().collect();
     let adopted = waited_for.iter().map(|deployment| deployment.id).collect();
     let begun = deps.clock.monotonic();
     while !waited_for.is_empty() && deps.clock.monotonic().saturating_sub(begun) < ADOPTION {
         let mut missing = Vec::new();
         for deployment in waited_for {
-            if !step::is_well(deps, deployment).await? {
+            if !step::is_well(deps, &deployment).await? {
                 missing.push(deployment);
             }
         }
@@ -65,6 +58,28 @@ pub(crate) async fn fill_routes(deps: &Deps) -> Result<State> {
     }
     state.applied = adopted;
     Ok(state)
+}
+
+async fn adopt(deps: &Deps, deployment: Deployment) -> Option<Deployment> {
+    match step::adopt(deps, &deployment).await {
+        Ok(()) => Some(deployment),
+        // The loop tries again and says why.
+        Err(error) => {
+            warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "a deployment could not be adopted");
+            None
+        }
+    }
+}
+
+/// Tells the gateway what receives events for everything that is live, and adopts nothing: for a daemon that follows.
+pub(crate) async fn learn_routes(deps: &Deps) -> Result<()> {
+    for deployment in deps.store.deployment_list_active().await? {
+        if deployment.status == DeploymentStatus::Live {
+            // Nothing is remembered: what receives events may have changed without a change of instances.
+            step::keep_routed(deps, &mut State::default(), &deployment).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Reconciles until the engine shuts down.

@@ -36,7 +36,8 @@ async fn subscriptions(deps: &Deps, deployment: &Deployment, spec: &Spec) -> Res
         known.iter().find(is_it).is_some_and(|known| (known.status != SubscriptionStatus::Off) == fires(deployment, spec, name))
     };
     let is_gone = |known: &Subscription| known.status != SubscriptionStatus::Off && !spec.triggers.contains_key(&known.place.trigger);
-    if spec.triggers.iter().all(|(name, trigger)| fits(name, trigger)) && !known.iter().any(is_gone) {
+    let is_settled = spec.triggers.iter().all(|(name, trigger)| fits(name, trigger)) && !known.iter().any(is_gone);
+    if is_settled || deps.leadership.standing().follows() {
         return Ok(known);
     }
     let mut tx = deps.store.begin().await?;

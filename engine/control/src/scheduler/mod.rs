@@ -220,6 +220,10 @@ impl Scheduler {
                 self.phase(id, Phase::Held(promotion));
             }
             News::Prepared(Ok(Prepared::Done(finished))) | News::Collected(Ok(finished)) => self.collected(id, finished)?,
+            // Nothing is known to be wrong with the stage: it is found again as after a restart.
+            News::Prepared(Err(cause)) | News::Collected(Err(cause)) if cause.is_passing() || !self.deps.leadership.may_act() => {
+                return Err(cause);
+            }
             News::Prepared(Err(cause)) | News::Collected(Err(cause)) => {
                 let status = if matches!(cause, Error::Internal { .. }) { StageStatus::Errored } else { StageStatus::Failed };
                 if status == StageStatus::Errored {

@@ -8,6 +8,7 @@ mod git;
 mod hook;
 mod identity;
 mod image;
+mod leadership;
 mod meter;
 mod notifier;
 mod registry;
@@ -24,6 +25,7 @@ pub use git::{
 pub use hook::HookTable;
 pub use identity::{Identity, IdentityProvider, SignInAttempt};
 pub use image::{BaseImage, BuiltImage, CopyInstruction, ImageBuilder, ImageConfig, ImageRequest, ImageSource};
+pub use leadership::{Alone, Leadership, Standing};
 pub use meter::{AttemptMade, EventResult, GatewayRequest, Meter, StageEnd, Unmetered};
 pub use notifier::{Notifier, Topic};
 pub use registry::{

@@ -58,6 +58,11 @@ impl Lane {
         self.news.notify_one();
     }
 
+    /// Has the store looked at when the lane's own pause is over: it must not wake itself.
+    fn look_later(&self) {
+        self.lock().behind = true;
+    }
+
     /// Takes what was just stored, if there is room; otherwise the store is looked at.
     pub(super) fn offer(&self, delivery: Delivery, event: Arc<Event>) {
         let mut handed = self.lock();
@@ -179,6 +184,9 @@ impl State {
             self.lane.look();
         }
         loop {
+            if !self.inner.leadership.may_act() {
+                return self.unsendable();
+            }
             let Some(route) = self.inner.table.trigger(self.lane.subscription) else { return self.unsendable() };
             let room = route.trigger.deliver.concurrency.max(1) as usize;
             if self.flying.len() >= room {
@@ -189,7 +197,7 @@ impl State {
                 Ok(None) => return None,
                 Err(error) => {
                     self.inner.complain(&error);
-                    self.lane.look();
+                    self.lane.look_later();
                     return Some(PAUSE);
                 }
             };
@@ -210,7 +218,7 @@ impl State {
     /// There is no handler to send to; what was taken stays due in the store.
     fn unsendable(&mut self) -> Option<Duration> {
         self.ready.clear();
-        self.lane.look();
+        self.lane.look_later();
         Some(PAUSE)
     }
 

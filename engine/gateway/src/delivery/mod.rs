@@ -8,8 +8,10 @@ mod send;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hookwright_core::port::Leadership;
 use hookwright_core::{Clock, Delivery, Event, SubscriptionId};
 use hookwright_store::Store;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
@@ -29,6 +31,7 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     table: Arc<Table>,
     sender: Sender,
+    leadership: Arc<dyn Leadership>,
     lanes: Mutex<HashMap<SubscriptionId, Arc<Lane>>>,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -40,13 +43,14 @@ pub(crate) struct DeliveryParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) table: Arc<Table>,
     pub(crate) sender: Sender,
+    pub(crate) leadership: Arc<dyn Leadership>,
 }
 
 impl Deliveries {
     pub(crate) fn new(parts: DeliveryParts) -> Self {
-        let DeliveryParts { store, clock, table, sender } = parts;
+        let DeliveryParts { store, clock, table, sender, leadership } = parts;
         let (lanes, tasks, stopping) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
-        Self { inner: Arc::new(Inner { store, clock, table, sender, lanes, tasks, stopping }) }
+        Self { inner: Arc::new(Inner { store, clock, table, sender, leadership, lanes, tasks, stopping }) }
     }
 
     /// Goes on with what an earlier process left.
@@ -57,17 +61,38 @@ impl Deliveries {
         Ok(())
     }
 
+    /// Has deliveries looked at that other daemons have stored, until the daemon stops.
+    pub(crate) async fn look_for_others(self, mut others: watch::Receiver<u64>, stopping: CancellationToken) {
+        let mut seen = *others.borrow();
+        loop {
+            tokio::select! {
+                changed = others.changed() => if changed.is_err() { return },
+                () = stopping.cancelled() => return,
+            }
+            let newest = *others.borrow_and_update();
+            match self.inner.store.delivery_open_subscriptions_after(seen).await {
+                Ok(subscriptions) => {
+                    subscriptions.into_iter().for_each(|subscription| self.wake(subscription));
+                    seen = newest;
+                }
+                // They are found with the next news, or by the lane's own look.
+                Err(error) => self.inner.complain(&error),
+            }
+        }
+    }
+
     /// Has a subscription's deliveries looked at. Those for the engine it reads itself.
     pub(crate) fn wake(&self, subscription: SubscriptionId) {
-        if self.inner.table.is_engines(subscription) {
-            return;
+        if !self.inner.follows() && !self.inner.table.is_engines(subscription) {
+            self.with_lane(subscription, Lane::look);
         }
-        self.with_lane(subscription, Lane::look);
     }
 
     /// Hands over what was stored a moment ago, which saves reading it again.
     pub(crate) fn offer(&self, delivery: Delivery, event: Arc<Event>) {
-        self.with_lane(delivery.subscription, |lane| lane.offer(delivery, event));
+        if !self.inner.follows() {
+            self.with_lane(delivery.subscription, |lane| lane.offer(delivery, event));
+        }
     }
 
     /// Makes an attempt for somebody who waits for the answer, and records it.
@@ -105,6 +130,11 @@ impl Deliveries {
 }
 
 impl Inner {
+    /// Whether another daemon delivers.
+    fn follows(&self) -> bool {
+        self.leadership.standing().follows()
+    }
+
     /// Takes a lane away that has nothing to do; `false` when somebody asked it to look meanwhile.
     fn close(&self, lane: &Arc<Lane>) -> bool {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);

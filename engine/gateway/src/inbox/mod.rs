@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::any;
 use hookwright_core::Clock;
-use hookwright_core::port::{Meter, Notifier};
+use hookwright_core::port::{Leadership, Meter, Notifier};
 use hookwright_store::{Inbox, Store};
 use tokio::sync::Semaphore;
 
@@ -35,7 +35,8 @@ pub(crate) struct InboxState {
     pub(crate) deliveries: Deliveries,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<dyn Meter>,
-    /// Wakes the engine when an event is for itself.
+    pub(crate) leadership: Arc<dyn Leadership>,
+    /// Wakes the engine when an event is for itself, or an address is not known.
     pub(crate) notifier: Arc<dyn Notifier>,
     /// The largest event, in bytes.
     pub(crate) body_limit: u64,

@@ -1,6 +1,7 @@
 //! One request of an event source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -25,7 +26,13 @@ use crate::delivery::{Answered, Towards};
 const AGAIN: &str = "5";
 
 /// How much longer than the source's deadline an event that is answered synchronously is kept from being delivered again.
-const SYNC_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+const SYNC_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a daemon that follows takes to learn an address.
+const LEARNING: Duration = Duration::from_secs(3);
+
+/// How long an event may take to be stored; sources wait for ten seconds or so.
+const STORING: Duration = Duration::from_secs(8);
 
 pub(super) async fn receive(State(state): State<InboxState>, Path(address): Path<String>, request: Request) -> Response {
     state.receive(&address, request).await
@@ -35,7 +42,11 @@ impl InboxState {
     /// Takes in what was sent to an address, and returns what whoever sent it is told.
     pub(crate) async fn receive(self, address: &str, request: Request) -> Response {
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
-        let Some(hook) = self.table.hook(address) else { return unknown().into_response() };
+        let hook = match self.hook(address).await {
+            Ok(Some(hook)) => hook,
+            Ok(None) => return unknown().into_response(),
+            Err(problem) => return with_retry_after(problem.into_response()),
+        };
         // In a task of its own: once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
         let taken = tokio::spawn(async move {
             let taken = self.take(hook.clone(), request).await;
@@ -48,6 +59,32 @@ impl InboxState {
         .await;
         let broken = |_| Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the event could not be taken; send it again"));
         with_retry_after(taken.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response))
+    }
+
+    /// What receives at an address. A daemon that follows may not have learnt it yet, and then does.
+    async fn hook(&self, address: &str) -> Result<Option<Arc<Hook>>, Problem> {
+        let mut changes = self.table.changes();
+        if let Some(hook) = self.table.hook(address) {
+            return Ok(Some(hook));
+        }
+        if !self.leadership.standing().follows() {
+            return Ok(None);
+        }
+        let not_yet =
+            || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "it is not known yet whether a trigger receives here; send it again");
+        if !self.store.subscription_receives(address).await.map_err(|_| not_yet())? {
+            return Ok(None);
+        }
+        let learnt = async {
+            loop {
+                self.notifier.wake(Topic::Reconcile);
+                changes.changed().await.ok()?;
+                if let Some(hook) = self.table.hook(address) {
+                    return Some(hook);
+                }
+            }
+        };
+        tokio::time::timeout(LEARNING, learnt).await.ok().flatten().map(Some).ok_or_else(not_yet)
     }
 
     fn count(&self, hook: &Hook, result: EventResult) {
@@ -81,7 +118,9 @@ impl InboxState {
         strip_daemon_tokens(&self.store, &mut parts.headers).await?;
         let secret = channel.as_ref().map(|channel| &channel.token);
         let events: Vec<NewEvent> = received.into_iter().map(|event| hook.event(event, &parts.headers, (now, secret))).collect();
+        // A follower has no handler to ask; the leader asks it at once.
         if hook.route.trigger.deliver.sync
+            && !self.leadership.standing().follows()
             && let [event] = events.as_slice()
             && event.skipped.is_none()
         {
@@ -153,7 +192,9 @@ impl InboxState {
     }
 
     async fn accept(&self, hook: &Hook, event: Arc<NewEvent>) -> Result<Option<Delivery>, Problem> {
-        match self.inbox.accept(event).await {
+        // What is written after the source was told to send it again is found to be the same then.
+        let accepted = tokio::time::timeout(STORING, self.inbox.accept(event)).await;
+        match accepted.unwrap_or(Err(hookwright_store::Error::OutOfReach)) {
             Ok(Accepted::New(delivery)) => {
                 self.count(hook, EventResult::Stored);
                 Ok(Some(*delivery))

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookwright_core::status::DeliveryStatus;
@@ -31,6 +32,8 @@ const BATCH: usize = 512;
 
 /// and after so many bytes of bodies no further one.
 const BATCH_BYTES: usize = 16 << 20;
+
+const LAST: &str = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM deliveries";
 
 /// An event that was verified and is to be stored with its first delivery.
 #[derive(Clone, Debug)]
@@ -109,11 +112,18 @@ impl Work {
     }
 }
 
+/// How often a leader looks whether other daemons have stored anything.
+const OTHERS: Duration = Duration::from_millis(500);
+
+/// The lock that keeps sequences in the order of commits when several daemons write.
+const SEQUENCE_LOCK: i64 = i64::from_be_bytes(*b"hw-event");
+
 /// The handle on the writer. It ends when the last handle is dropped and everything taken is written.
 #[derive(Clone)]
 pub struct Inbox {
     work: mpsc::Sender<Work>,
     written: watch::Receiver<u64>,
+    others: watch::Receiver<u64>,
 }
 
 impl Store {
@@ -122,11 +132,11 @@ impl Store {
     /// # Errors
     /// When the database does not say how many deliveries there have been.
     pub async fn inbox(&self) -> Result<(Inbox, impl Future<Output = ()> + Send + use<>)> {
-        const LAST: &str = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM deliveries";
         let last = self.fetch_optional(LAST, Vec::new()).await?.map_or(Ok(0), |row| row.number("sequence"))?;
         let (work, queue) = mpsc::channel(QUEUE);
         let (news, written) = watch::channel(0);
-        Ok((Inbox { work, written }, write(Writer { store: self.clone(), last, news }, queue)))
+        let (strange, others) = watch::channel(last);
+        Ok((Inbox { work, written, others }, write(Writer { store: self.clone(), last, news, strange }, queue)))
     }
 }
 
@@ -134,6 +144,11 @@ impl Inbox {
     /// Changes whenever something was written, and says nothing of what.
     pub fn written(&self) -> watch::Receiver<u64> {
         self.written.clone()
+    }
+
+    /// The sequence up to which other daemons are known to have stored deliveries; for the leader, who makes them.
+    pub fn others(&self) -> watch::Receiver<u64> {
+        self.others.clone()
     }
 
     /// Stores an event with its delivery; returns once both are durable.
@@ -171,7 +186,18 @@ impl Inbox {
 
 async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
     let mut checkpoints = Checkpoints::new(writer.store.clone());
-    while let Some(first) = queue.recv().await {
+    loop {
+        let first = tokio::select! {
+            first = queue.recv() => first,
+            () = tokio::time::sleep(OTHERS), if writer.store.is_shared() => {
+                // Whether this process leads changes while it waits.
+                if writer.leads() {
+                    writer.look_for_others().await;
+                }
+                continue;
+            }
+        };
+        let Some(first) = first else { break };
         let mut bytes = first.bytes();
         let mut batch = vec![first];
         while batch.len() < BATCH && bytes < BATCH_BYTES {
@@ -190,9 +216,11 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
 /// The one that writes.
 struct Writer {
     store: Store,
-    /// The sequence of the newest delivery.
+    /// The sequence of the newest delivery that this process knows of.
     last: u64,
     news: watch::Sender<u64>,
+    /// Sequences of others.
+    strange: watch::Sender<u64>,
 }
 
 /// What the parts of a batch are answered with, in its order.
@@ -203,10 +231,50 @@ enum Answer {
 }
 
 impl Writer {
-    /// Writes a batch; when that fails each part is tried alone, so that one that the database refuses takes no other with it.
+    /// Whether this process leads, so that it is the one to know of others.
+    fn leads(&self) -> bool {
+        matches!(self.store.inner.standing.epoch(), Ok(Some(_)))
+    }
+
+    /// Looks whether others have stored anything. What cannot be looked at now is looked at soon.
+    async fn look_for_others(&mut self) {
+        if let Ok(Some(row)) = self.store.fetch_optional(LAST, Vec::new()).await
+            && let Ok(newest) = row.number("sequence")
+        {
+            self.note_others(newest);
+        }
+    }
+
+    fn note_others(&mut self, newest: u64) {
+        if newest > self.last {
+            self.last = newest;
+            self.strange.send_replace(newest);
+        }
+    }
+
+    /// Where numbers go on. Other daemons wait until the commit, so that sequences become visible in their order.
+    async fn go_on(&mut self, tx: &mut Tx) -> Result<()> {
+        if self.store.is_shared() {
+            tx.fetch_optional("SELECT pg_advisory_xact_lock($1)", args![SEQUENCE_LOCK]).await?;
+            let newest = tx.fetch_optional(LAST, Vec::new()).await?.map_or(Ok(0), |row| row.number("sequence"))?;
+            self.note_others(newest);
+        }
+        Ok(())
+    }
+
+    /// Writes a batch; when that fails each part is tried alone, so that one that the database refuses takes no other with it. A database that is
+    /// gone is asked once.
     async fn write(&mut self, batch: Vec<Work>) {
         match self.transact(&batch).await {
             Ok(answers) => batch.into_iter().zip(answers).for_each(|(work, answer)| reply(work, Ok(answer))),
+            Err(error) if error.is_out_of_reach() => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    parts = batch.len(),
+                    "events could not be written: the database is out of reach"
+                );
+                batch.into_iter().for_each(|work| reply(work, Err(Error::OutOfReach)));
+            }
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, parts = batch.len(), "events could not be written together");
                 for work in batch {
@@ -221,6 +289,10 @@ impl Writer {
 
     async fn transact(&mut self, batch: &[Work]) -> Result<Vec<Answer>> {
         let now = self.store.inner.clock.now();
+        let mut tx = self.store.begin_beside().await?;
+        if batch.iter().any(|work| !matches!(work, Work::End(..))) {
+            self.go_on(&mut tx).await?;
+        }
         let mut sequence = self.last;
         let mut events = Vec::new();
         let mut deliveries = Vec::new();
@@ -241,7 +313,6 @@ impl Writer {
         }
         // A failure leaves numbers unused, never used twice.
         self.last = sequence;
-        let mut tx = self.store.begin().await?;
         let stored = insert_events(&mut tx, &events).await?;
         let seen: HashSet<EventId> = events.iter().map(|(id, _)| *id).filter(|id| !stored.contains(id)).collect();
         let fresh: Vec<&Delivery> = deliveries.iter().filter(|delivery| !seen.contains(&delivery.event)).collect();

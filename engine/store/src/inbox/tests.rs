@@ -9,6 +9,7 @@ use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryId, Event
 use hookwright_testkit::Database;
 
 use super::{Accepted, AttemptEnd, Inbox, NewEvent};
+use crate::leadership::tests::lead;
 use crate::{DeliveryFilter, Forgotten, SecretKey, Store, StoreOptions};
 
 struct Still;
@@ -48,6 +49,7 @@ impl Bench {
         let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
         let options = StoreOptions { url, clock: Arc::new(Still), ids: Arc::new(Counted::default()), key, failpoint: None };
         let store = Store::open(options).await.expect("a store");
+        lead(&store).await;
         let (inbox, writer) = store.inbox().await.expect("an inbox");
         tokio::spawn(writer);
         let place = TriggerPlace {

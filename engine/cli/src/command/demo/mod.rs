@@ -237,8 +237,9 @@ struct Api {
 impl Api {
     fn new(daemon: &Daemon) -> Result<Self> {
         let address = format!("http://{}", daemon.address);
-        let client = Client::with_token(&address, &daemon.admin_token)?;
-        Ok(Self { address, gateway: format!("http://{}", daemon.gateway_address), token: daemon.admin_token.clone(), client })
+        let token = daemon.admin_token.clone().context("the demo leads its own folder")?;
+        let client = Client::with_token(&address, &token)?;
+        Ok(Self { address, gateway: format!("http://{}", daemon.gateway_address), token, client })
     }
 }
 

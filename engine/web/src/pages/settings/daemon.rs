@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use hookwright_core::Action;
+use hookwright_core::port::Standing;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Query;
@@ -72,7 +73,14 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(
     counts.extend(tally.promotions.iter().map(|(status, count)| (format!("promotions {}", status.as_str()), *count)));
     counts.extend(tally.deployments.iter().map(|(status, count)| (format!("deployments {}", status.as_str()), *count)));
     counts.retain(|(_, count)| *count > 0);
-    let settings = state.settings.iter().map(|[name, value, meaning]| [name.clone(), visible(value), meaning.clone()]).collect();
+    let mut settings: Vec<_> =
+        state.settings.iter().map(|[name, value, meaning]| [name.clone(), visible(value), meaning.clone()]).collect();
+    let leader = match state.leadership.standing() {
+        Standing::Alone => None,
+        Standing::Leads => Some("this daemon".to_owned()),
+        Standing::Follows { leader, .. } => Some(leader.unwrap_or_else(|| "nobody at the moment".to_owned())),
+    };
+    settings.extend(leader.map(|leader| ["leader".to_owned(), visible(&leader), "Which of the daemons on the database leads.".to_owned()]));
     let layout = Layout::new(&visitor, "settings", "Daemon");
     let (at, findings) = state.examined.findings(&state, look.again).await?;
     let (findings, examined) = (findings.into_iter().map(FindingShown::from).collect(), Moment::new(at, state.clock.now()));

@@ -13,6 +13,7 @@ use hookwright_core::status::PromotionStatus;
 use hookwright_core::{Deployment, DeploymentId, Digest, Promotion, PromotionId, Release, ReleaseId, Timestamp, Traffic, WebhookName};
 use hookwright_store::PromotionFilter;
 use hookwright_testkit::{Daemon, WorkingCopy};
+use serde_json::json;
 
 use super::{Bench, run_ended};
 use crate::chromium::Chromium;
@@ -67,7 +68,9 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
 async fn deploy(bench: &Bench, daemon: &Daemon) -> Result<()> {
     let places: String = ENVIRONMENTS.iter().enumerate().fold(String::new(), |text, (place, name)| {
         let after = place.checked_sub(1).map_or(String::new(), |before| format!(", after: {}", ENVIRONMENTS[before]));
-        format!("{text}  {name}: {{ promote: automatic{after} }}\n")
+        // Into the last one somebody has to let a release in, so that newer ones wait there.
+        let gate = if place + 1 == ENVIRONMENTS.len() { ", gates: { approvals: { count: 1 } }" } else { "" };
+        format!("{text}  {name}: {{ promote: automatic{after}{gate} }}\n")
     });
     let spec = format!(
         "version: 1\nname: {NAME}\ntitle: Takes orders from the shops\nowners: ['@acme/platform', '@acme/shop']\n\
@@ -81,6 +84,9 @@ async fn deploy(bench: &Bench, daemon: &Daemon) -> Result<()> {
     copy.write("webhook.yaml", &spec).commit("Take orders from the shops and say what they cost");
     copy.push(daemon, NAME);
     run_ended(daemon, NAME, 1).await?;
+    let [.., last] = ENVIRONMENTS;
+    let release = daemon.waits_for_approval(NAME, last).await;
+    daemon.post(&format!("/api/v1/webhooks/{NAME}/environments/{last}/approve"), json!({ "release": release })).await;
     for environment in ENVIRONMENTS {
         daemon.answers(NAME, environment, "hello").await;
     }

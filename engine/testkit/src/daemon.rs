@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::Database;
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How long a test's own connection is kept for the next request.
 const IDLE: Duration = Duration::from_secs(3);

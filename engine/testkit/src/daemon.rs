@@ -363,21 +363,25 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
         if Arc::strong_count(&self.folder) == 1 {
-            end_supervisors(&self.data());
+            end_supervised(&self.data());
         }
     }
 }
 
-/// Ends the supervisors that a killed daemon left running, as they are meant to survive it.
-fn end_supervisors(data: &Path) {
+/// Ends what a killed daemon left running, as it is meant to survive it: supervisors, and handlers, which outlive a killed supervisor without a sandbox.
+fn end_supervised(data: &Path) {
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
     let needle = data.display().to_string();
+    let mentions = |file: PathBuf, word: &str| {
+        let text = std::fs::read(file).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.contains(word) && text.contains(&needle)
+    };
     for process in processes.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command);
-        if command.contains("supervise") && command.contains(&needle) {
-            let _ = Command::new("kill").arg(pid.to_string()).status();
+        let folder = process.path();
+        if mentions(folder.join("cmdline"), "supervise") || mentions(folder.join("environ"), "HOOKWRIGHT_JOB=") {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     }
 }

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use hookwright_testkit::{Daemon, DaemonOptions, MovedClock, WorkingCopy};
 
@@ -18,16 +20,37 @@ struct Provider {
     redirect: String,
 }
 
+/// How long node may take to begin, and how often it is tried: node 20 can block for ever while it exports a key that was just made.
+const BEGINNING: Duration = Duration::from_secs(30);
+const TRIES: usize = 4;
+
 impl Provider {
     fn start(port: &str, redirect: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oidc-provider");
         assert!(folder.join("node_modules").is_dir(), "the provider is not installed; tests/run does it with `npm ci`");
-        let mut command = Command::new("node");
-        let command = command.args(["server.mjs", port, redirect]).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process = command.spawn().expect("node starts");
-        let mut lines = BufReader::new(process.stdout.take().expect("a piped output")).lines().map_while(Result::ok);
-        let issuer = lines.find(|line| line.starts_with("http://")).expect("the provider says where it is");
-        Self { process, issuer, redirect: redirect.to_owned() }
+        for _ in 0..TRIES {
+            let mut command = Command::new("node");
+            let command = command.args(["server.mjs", port, redirect]).current_dir(&folder).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut process = command.spawn().expect("node starts");
+            let output = process.stdout.take().expect("a piped output");
+            let (said, heard) = mpsc::channel();
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+                // Nobody listens any more when it came too late.
+                let _ = said.send(lines.find(|line| line.starts_with("http://")));
+            });
+            match heard.recv_timeout(BEGINNING) {
+                Ok(issuer) => {
+                    let issuer = issuer.expect("the provider says where it is");
+                    return Self { process, issuer, redirect: redirect.to_owned() };
+                }
+                Err(_) => {
+                    let _ = process.kill();
+                    let _ = process.wait();
+                }
+            }
+        }
+        panic!("the provider does not begin");
     }
 
     /// The same one, begun again: it has another key, and has forgotten who was signed in.

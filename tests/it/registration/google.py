@@ -57,8 +57,9 @@ def message(channel, kind, number):
     address = state["sync_to"] + urllib.parse.urlparse(channel["address"]).path
     try:
         return urllib.request.urlopen(urllib.request.Request(address, b"", headers, method="POST")).status
-    except urllib.error.HTTPError as error:
-        return error.code
+    except urllib.error.URLError as error:
+        # Nobody listens there any more: Google shrugs, and so does this.
+        return getattr(error, "code", 0)
 
 
 class Google(http.server.BaseHTTPRequestHandler):

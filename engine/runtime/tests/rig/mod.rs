@@ -27,13 +27,13 @@ pub(crate) fn supervisor() -> PathBuf {
     supervisor
 }
 
-/// A supervisor that begins only when the file `go` is there.
+/// A supervisor that begins only when the file `go` is there, and never once the folder is gone.
 pub(crate) fn slow_supervisor(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.join("slow-supervisor");
     let text = format!(
-        "#!/bin/sh\nwhile [ ! -e '{}' ]; do sleep 0.01; done\nexec '{}' \"$@\"\n",
-        folder.join("go").display(),
+        "#!/bin/sh\nwhile [ ! -e '{0}/go' ]; do [ -d '{0}' ] || exit 0; sleep 0.01; done\nexec '{1}' \"$@\"\n",
+        folder.display(),
         supervisor().display()
     );
     std::fs::write(&path, text).expect("a written script");

@@ -127,6 +127,7 @@ impl ProcessExecutor {
             log_limit: job.log_limit,
             log_rolls: false,
             limits: job.limits.into(),
+            cpu_millis: None,
             writable,
             sandbox: sandbox.map(|sandbox| sandbox.sandbox(mounts, job.limits.memory_bytes, job.network)),
         })

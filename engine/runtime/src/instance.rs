@@ -257,6 +257,7 @@ impl Instance {
             log_limit: LOG_LIMIT,
             log_rolls: true,
             limits: Limits { memory_bytes: memory, ..around.limits }.into(),
+            cpu_millis: wanted.resources.cpu_millis,
             writable: vec![home],
             sandbox: placed.sandbox,
         })

@@ -21,3 +21,11 @@ pub use mask::SHORTEST_MASK;
 pub use nursery::Nursery;
 pub use process_runtime::{ProcessRuntime, RuntimeOptions};
 pub use sandbox::Bubblewrap;
+
+/// Tries whether a handler's `resources.cpu` can be enforced on this machine, from where this process stands.
+///
+/// # Errors
+/// Why not, for people.
+pub fn try_processor_share() -> Result<(), String> {
+    supervisor::Share::new(1000).map(drop)
+}

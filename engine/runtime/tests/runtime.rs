@@ -400,3 +400,42 @@ async fn a_handler_that_takes_too_much_memory_is_ended_with_its_limit_as_the_rea
     assert!(why.contains("the handler ended: it used more than 64 MiB of memory"), "{why}");
     house.end(&[&deployment]).await;
 }
+
+/// Where the process that says it listens there stands, as `/proc` and the folder of the groups say it; `None` on a machine without groups to divide.
+fn group_of(pid: &str) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().filter_map(|line| line.rsplit_once(':')).map(|(_, path)| path).find(|path| path.contains("/hookwright-"))?;
+    let mounts = std::fs::read_dir("/sys/fs/cgroup").ok()?.flatten().map(|entry| entry.path());
+    mounts.chain([PathBuf::from("/sys/fs/cgroup")]).map(|mount| mount.join(&path[1..])).find(|folder| folder.join("cpu.stat").exists())
+}
+
+#[tokio::test]
+async fn a_handler_gets_no_more_of_the_processors_than_its_spec_says() {
+    if let Err(why) = hookwright_runtime::try_processor_share() {
+        println!("skipped: {why}");
+        return;
+    }
+    let sandboxed = bubblewrap("a share of the processors in a sandbox").map(Some);
+    for sandbox in std::iter::once(None).chain(sandboxed) {
+        let house = House::new(sandbox);
+        let busy = "import os, threading\ndef turn():\n    while True: pass\nthreading.Thread(target=turn, daemon=True).start()\n\
+                    def answer(_): return 'well'\nserve()";
+        let mut deployment = house.deployment(1, busy);
+        deployment.resources.cpu_millis = Some(100);
+        house.runtime.apply(&deployment).await.expect("it is applied");
+        assert_eq!(house.answer(&deployment.id).await, "well");
+        let record = house.kept(&deployment).join("0/1/record.json");
+        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).expect("a record")).expect("JSON");
+        let (child, supervisor) = (record["child"].to_string(), record["supervisor"].to_string());
+        let group = group_of(&child).expect("a group of its own");
+        assert_eq!(group_of(&supervisor), None, "whoever ends it does not share its quota");
+        until("the kernel to hold it back", async || {
+            let text = std::fs::read_to_string(group.join("cpu.stat")).ok()?;
+            let times = text.lines().find_map(|line| line.strip_prefix("nr_throttled "))?;
+            (times.parse::<u64>().ok()? > 3).then_some(())
+        })
+        .await;
+        house.end(&[&deployment]).await;
+        until("the end of its group", async || (!group.exists()).then_some(())).await;
+    }
+}

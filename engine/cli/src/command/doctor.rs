@@ -109,6 +109,7 @@ const PROGRAMS: &[Program] = &[
 fn examine(data: &Path) -> Vec<Finding> {
     let mut findings: Vec<Finding> = PROGRAMS.iter().map(program).collect();
     findings.push(sandbox(Bubblewrap::find().map(|_| ())));
+    findings.push(processors(hookwright_runtime::try_processor_share()));
     findings.push(data_folder(data));
     findings
 }
@@ -231,6 +232,15 @@ fn sandbox(tried: Result<(), String>) -> Finding {
             level: Level::Missing,
             text: format!("{why}; until then stages and handlers run as plain processes, and nothing runs with `sandbox: required`"),
         },
+    }
+}
+
+/// Whether `resources.cpu` holds.
+fn processors(tried: Result<(), String>) -> Finding {
+    let name = "processors";
+    match tried {
+        Ok(()) => Finding { name, level: Level::Ok, text: "handlers are held to their `resources.cpu` by control groups".to_owned() },
+        Err(why) => Finding { name, level: Level::Missing, text: format!("handlers are not held to their `resources.cpu`: {why}") },
     }
 }
 

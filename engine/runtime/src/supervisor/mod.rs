@@ -8,6 +8,7 @@ mod log;
 mod nursery;
 mod order;
 mod sandbox;
+mod share;
 mod slot;
 mod watch;
 
@@ -31,6 +32,7 @@ use crate::mask::{Lines, Masks};
 use crate::supervised::{now, remove_tree};
 use crate::{log_file, process};
 use log::Log;
+pub(crate) use share::Share;
 use slot::Slot;
 
 /// How far jobs give way to their supervisor and the daemon.
@@ -56,6 +58,7 @@ pub(crate) fn trial(sandbox: Sandbox) -> Vec<String> {
         log_limit: 0,
         log_rolls: false,
         limits: Limits::default(),
+        cpu_millis: None,
         writable: Vec::new(),
         sandbox: None,
     };
@@ -146,7 +149,15 @@ fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, mask
         Outcome::NotStarted
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut child = match spawn(order, directory) {
+    // It lasts until everything in it was ended.
+    let share = order.cpu_millis.and_then(|millis| match Share::new(millis) {
+        Ok(share) => Some(share),
+        Err(why) => {
+            log.note(&format!("`resources.cpu` is not enforced on this machine: {why}"));
+            None
+        }
+    });
+    let mut child = match spawn(order, directory, share.as_ref()) {
         Ok(child) => child,
         Err(error) => {
             let program = order.command.first().map_or("", String::as_str);
@@ -176,7 +187,7 @@ fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, mask
     outcome
 }
 
-fn spawn(order: &Order, directory: &Path) -> io::Result<Child> {
+fn spawn(order: &Order, directory: &Path, share: Option<&Share>) -> io::Result<Child> {
     let words = match &order.sandbox {
         Some(sandbox) => sandbox::wrap(order, sandbox),
         None => order.command.clone(),
@@ -192,7 +203,11 @@ fn spawn(order: &Order, directory: &Path) -> io::Result<Child> {
         command.current_dir(&order.working_directory);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let child = yielding(|| command.spawn())?;
+    let mut start = || yielding(|| command.spawn());
+    let child = match share {
+        Some(share) => share.start(start),
+        None => start(),
+    }?;
     // A supervisor that has to queue behind a thousand processes of a fork bomb could not end it.
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(group) = group {

@@ -19,6 +19,8 @@ pub(crate) struct Order {
     /// At the limit the older half of the log is dropped, not what follows: for what runs for months.
     pub(crate) log_rolls: bool,
     pub(crate) limits: Limits,
+    /// So many thousandths of a processor all its processes together may use.
+    pub(crate) cpu_millis: Option<u32>,
     /// Folders that the command may write to; what they hold counts against the limit.
     pub(crate) writable: Vec<PathBuf>,
     pub(crate) sandbox: Option<Sandbox>,

@@ -101,6 +101,34 @@ async fn a_missing_secret_blocks_with_the_command_that_sets_it() {
 }
 
 #[tokio::test]
+async fn a_promotion_that_waits_hears_what_the_default_branch_asks_for_now() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::new();
+    let spec = |count: u32, compile: &str| {
+        format!(
+            "version: 1\nname: shop\nhandler: {{ command: [sh, -c, exec python3 -m http.server $PORT] }}\npipeline:\n  stages:\n    compile:\n      \
+             needs: [checkout]\n      run: {compile}\nenvironments:\n  development: {{ promote: automatic }}\n  production:\n    after: [development]\n    \
+             gates: {{ approvals: {{ count: {count} }} }}\n"
+        )
+    };
+    let says = async |text: &str| {
+        daemon
+            .until(text, async |daemon: &Daemon| {
+                let list = daemon.get("/api/v1/promotions?webhook=shop&open=true").await;
+                list["items"][0]["verdicts"].to_string().contains(text).then_some(())
+            })
+            .await;
+    };
+    copy.write("webhook.yaml", &spec(1, "echo built")).commit("Begin");
+    copy.push(&daemon, "shop");
+    says("0 of 1 approvals").await;
+    // It builds nothing, so the release that waits is the newest still.
+    copy.write("webhook.yaml", &spec(2, "exit 1")).commit("Ask for more");
+    copy.push(&daemon, "shop");
+    says("0 of 2 approvals").await;
+}
+
+#[tokio::test]
 async fn unchanged_inputs_come_from_the_cache_with_the_run_they_came_from() {
     let daemon = Daemon::start(BINARY).await;
     let copy = WorkingCopy::of(&example("hello-python"));

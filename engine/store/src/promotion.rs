@@ -113,6 +113,13 @@ impl Store {
         tx.fetch_optional(OPEN, args![webhook, environment, release]).await?.map(|row| read(&row)).transpose()
     }
 
+    /// Whether a release succeeded in an environment before.
+    pub async fn promotion_has_succeeded(&self, webhook: &WebhookName, environment: &EnvironmentName, release: &ReleaseId) -> Result<bool> {
+        const PAST: &str =
+            "SELECT id FROM promotions WHERE webhook = $1 AND environment = $2 AND release_id = $3 AND status = 'succeeded' LIMIT 1";
+        Ok(self.fetch_optional(PAST, args![webhook, environment, release]).await?.is_some())
+    }
+
     /// Promotions, newest first.
     pub async fn promotion_list(&self, filter: &PromotionFilter) -> Result<Vec<Promotion>> {
         let (webhook, environment) = (filter.webhook.clone(), filter.environment.clone());

@@ -1,4 +1,5 @@
-//! A daemon that has nothing to do, with 100 webhooks whose handlers serve and 10,000 runs in its store, after a restart.
+//! A daemon that has nothing to do, with 100 webhooks whose handlers serve in development and wait for an approval for production, and 10,000 runs in
+//! its store, after a restart.
 //! The handlers and their supervisors are processes of their own and not counted. The runs are copies of real ones, stored by the
 //! store's own functions while no daemon runs.
 //!
@@ -62,7 +63,7 @@ async fn deploy(bench: &Bench, daemon: &Daemon, webhooks: usize) -> Result<()> {
         let spec = format!(
             "version: 1\nname: idle-{number}\ntitle: Idle\nhandler: {{ command: [/app/handler, {}] }}\npipeline:\n  uses: static@1\n  stages:\n    \
              compile:\n      needs: [checkout]\n      run: cp '{}' handler\n      inputs: [same.txt]\n      outputs: [handler]\n    \
-             image:\n      needs: [compile]\n      image: {{ copy: {{ handler: /app/handler }} }}\nenvironments:\n  development: {{ promote: automatic }}\n",
+             image:\n      needs: [compile]\n      image: {{ copy: {{ handler: /app/handler }} }}\n",
             crate::HANDLER,
             bench.own.display()
         );

@@ -1,38 +1,83 @@
-//! One look at all open promotions: overtaken ones end, the others hear their gates, and what passes becomes a deployment.
+//! One look at all open promotions: overtaken ones end, the others hear their gates, and what passes becomes a deployment. Level-triggered, but a
+//! promotion is judged again only when something that its verdicts depend on has changed: most wait for a person, for days.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use hookwright_core::port::{Notifier, Topic};
 use hookwright_core::status::{DeploymentStatus, PromotionStatus};
-use hookwright_core::{Deployment, DeploymentId, Hold, Origin, Promotion, Release};
+use hookwright_core::{Deployment, DeploymentId, Hold, Origin, Promotion, PromotionId, Release, Timestamp};
 use hookwright_spec::Spec;
-use hookwright_store::PromotionFilter;
+use hookwright_store::{PromotionFilter, StandingStamp};
 use tracing::{info, warn};
 
 use super::{OPEN_LIMIT, end_in, spec_of, wake_all};
 use crate::{Deps, Error, Result, config, gate};
 
-pub(super) async fn pass(deps: &Deps) -> Result<()> {
+/// How often all are judged although nothing seems to have changed: an approval may have expired.
+const ALL_ANEW: Duration = Duration::from_secs(60);
+
+/// What is remembered between two looks.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// By what each promotion that waits was judged, and whether another one was being deployed at its place.
+    by: HashMap<PromotionId, (StandingStamp, bool)>,
+    /// When all are judged anew.
+    anew_at: Duration,
+}
+
+/// An open promotion whose release is there.
+struct Open {
+    promotion: Promotion,
+    released_at: Timestamp,
+    stamp: StandingStamp,
+}
+
+pub(super) async fn pass(deps: &Deps, judged: &mut Judged) -> Result<()> {
+    // Before anything is read that is judged by: what changes meanwhile is seen by the next look.
+    let standings = deps.store.promotion_standings().await?;
+    let mut standings: HashMap<_, _> = standings.into_iter().map(|standing| (standing.promotion, standing)).collect();
+    let now = deps.clock.monotonic();
+    if now >= judged.anew_at {
+        judged.by.clear();
+        judged.anew_at = now + ALL_ANEW;
+    }
     let open = deps.store.promotion_list(&PromotionFilter { open: true, limit: OPEN_LIMIT, ..PromotionFilter::default() }).await?;
     let mut known = Vec::new();
     for promotion in open.into_iter().rev() {
-        match deps.store.release_fetch(&promotion.release).await? {
-            Some(release) => known.push((promotion, release)),
+        // One that was opened since comes with a wake-up.
+        let Some(standing) = standings.remove(&promotion.id) else { continue };
+        match standing.released_at {
+            Some(released_at) => known.push(Open { promotion, released_at, stamp: standing.stamp }),
             None => give_up(deps, &promotion).await?,
         }
     }
-    for at in 0..known.len() {
-        let (promotion, release) = &known[at];
-        if promotion.status != PromotionStatus::Waiting {
+    let mut places: HashMap<_, Vec<&Open>> = HashMap::new();
+    for open in &known {
+        places.entry((&open.promotion.webhook, &open.promotion.environment)).or_default().push(open);
+    }
+    let waiting: HashSet<PromotionId> = known.iter().map(|open| open.promotion.id).collect();
+    judged.by.retain(|id, _| waiting.contains(id));
+    for open in known.iter().filter(|open| open.promotion.status == PromotionStatus::Waiting) {
+        let promotion = &open.promotion;
+        let here = places.get(&(&promotion.webhook, &promotion.environment));
+        let others = || here.into_iter().flatten().filter(|other| other.promotion.id != promotion.id);
+        if let Some(newer) = others().find(|other| overtakes(other, open)) {
+            supersede(deps, promotion, &newer.promotion).await?;
             continue;
         }
-        let same_place = |other: &Promotion| other.webhook == promotion.webhook && other.environment == promotion.environment;
-        let others = || known.iter().filter(|(other, _)| other.id != promotion.id && same_place(other));
-        if let Some((_, newer)) = others().find(|(other, newer)| overtakes(other, newer, promotion, release)) {
-            supersede(deps, promotion, newer).await?;
+        let busy = others().any(|other| other.promotion.status == PromotionStatus::Deploying);
+        let by = (open.stamp.clone(), busy);
+        if judged.by.get(&promotion.id) == Some(&by) {
             continue;
         }
-        let busy = others().any(|(other, _)| other.status == PromotionStatus::Deploying);
-        if let Err(error) = judge(deps, promotion, release, busy).await {
-            warn!(promotion.id = %promotion.id, error = &error as &dyn std::error::Error, "a promotion could not be judged; trying again");
+        judged.by.remove(&promotion.id);
+        match judge(deps, promotion, busy).await {
+            Ok(true) => drop(judged.by.insert(promotion.id, by)),
+            Ok(false) => {}
+            Err(error) => {
+                warn!(promotion.id = %promotion.id, error = &error as &dyn std::error::Error, "a promotion could not be judged; trying again");
+            }
         }
     }
     Ok(())
@@ -49,13 +94,20 @@ async fn give_up(deps: &Deps, promotion: &Promotion) -> Result<()> {
 }
 
 /// Only the newest goes on; what a person asked for yields only to what was asked later.
-fn overtakes(other: &Promotion, newer: &Release, promotion: &Promotion, release: &Release) -> bool {
+fn overtakes(newer: &Open, open: &Open) -> bool {
+    let (other, promotion) = (&newer.promotion, &open.promotion);
     let automatic = matches!(promotion.origin, Origin::Run { .. } | Origin::Automation);
-    let is_newer = (newer.created_at, &newer.id) > (release.created_at, &release.id);
+    let is_newer = (newer.released_at, &other.release) > (open.released_at, &promotion.release);
     other.status == PromotionStatus::Waiting && is_newer && (automatic || other.id > promotion.id)
 }
 
-async fn supersede(deps: &Deps, promotion: &Promotion, newer: &Release) -> Result<()> {
+async fn release(deps: &Deps, promotion: &Promotion) -> Result<Release> {
+    let missing = || Error::NotFound(format!("the release {} is gone", promotion.release));
+    deps.store.release_fetch(&promotion.release).await?.ok_or_else(missing)
+}
+
+async fn supersede(deps: &Deps, promotion: &Promotion, newer: &Promotion) -> Result<()> {
+    let newer = release(deps, newer).await?;
     let mut tx = deps.store.begin().await?;
     end_in(
         deps,
@@ -70,9 +122,11 @@ async fn supersede(deps: &Deps, promotion: &Promotion, newer: &Release) -> Resul
     Ok(())
 }
 
-async fn judge(deps: &Deps, promotion: &Promotion, release: &Release, busy: bool) -> Result<()> {
+/// Asks the gates, and deploys when all pass; whether it waits on.
+async fn judge(deps: &Deps, promotion: &Promotion, busy: bool) -> Result<bool> {
     let (webhook, environment) = (&promotion.webhook, &promotion.environment);
-    let spec = spec_of(release)?;
+    let release = release(deps, promotion).await?;
+    let spec = spec_of(&release)?;
     let deployed = deps.store.deployment_current(webhook, environment).await?;
     let mut policies = Vec::new();
     if let Some(text) = deps.store.release_policy_spec(webhook).await? {
@@ -102,7 +156,7 @@ async fn judge(deps: &Deps, promotion: &Promotion, release: &Release, busy: bool
         approvals: &approvals,
         hold: hold.as_ref(),
         author: revision.as_ref().and_then(|revision| revision.actor.as_deref()),
-        proven: proven(deps, promotion).await?,
+        proven: deps.store.promotion_has_succeeded(webhook, environment, &release.id).await?,
         now: deps.clock.now(),
     });
     let mut judged = promotion.clone();
@@ -113,7 +167,8 @@ async fn judge(deps: &Deps, promotion: &Promotion, release: &Release, busy: bool
     };
     judged.verdicts = verdicts;
     if judged.status_reason.is_none() {
-        return deploy(deps, judged, release, &spec, hold.as_ref()).await;
+        deploy(deps, judged, &release, &spec, hold.as_ref()).await?;
+        return Ok(false);
     }
     if judged != *promotion {
         let mut tx = deps.store.begin().await?;
@@ -121,19 +176,7 @@ async fn judge(deps: &Deps, promotion: &Promotion, release: &Release, busy: bool
         tx.commit("promotion.judged").await?;
         deps.wakes.wake(Topic::Scheduler);
     }
-    Ok(())
-}
-
-/// Whether the release succeeded in this environment before.
-async fn proven(deps: &Deps, promotion: &Promotion) -> Result<bool> {
-    let filter = PromotionFilter {
-        webhook: Some(promotion.webhook.clone()),
-        environment: Some(promotion.environment.clone()),
-        limit: OPEN_LIMIT,
-        ..PromotionFilter::default()
-    };
-    let all = deps.store.promotion_list(&filter).await?;
-    Ok(all.iter().any(|past| past.release == promotion.release && past.status == PromotionStatus::Succeeded))
+    Ok(true)
 }
 
 /// Writes the intent to deploy. A hold that was set or lifted since the gates were asked sends the promotion back to them.

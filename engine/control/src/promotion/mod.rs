@@ -18,8 +18,9 @@ pub(crate) const OPEN_LIMIT: u32 = 10_000;
 
 /// Evaluates open promotions until the engine shuts down.
 pub(crate) async fn run(deps: Deps, tasks: Tasks) {
+    let mut judged = judge::Judged::default();
     while !tasks.stopping().is_cancelled() {
-        if let Err(error) = judge::pass(&deps).await {
+        if let Err(error) = judge::pass(&deps, &mut judged).await {
             warn!(error = &error as &dyn std::error::Error, "promotions could not be looked at; trying again");
         }
         tokio::select! {

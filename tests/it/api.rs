@@ -151,6 +151,8 @@ fn rows() -> Vec<Row> {
         sent(place("reject"), production("reject"), why(), &[200, 404], (403, 403)),
         sent(place("promote"), production("promote"), why(), &[200], (403, 403)),
         sent(place("approve"), production("approve"), why(), &[200, 404], (403, 403)),
+        sent("PUT /api/v1/webhooks/{webhook}/environments/{environment}/hold", development("hold"), why(), &[200, 409], (AS_ALLOWED, 403)),
+        row("DELETE /api/v1/webhooks/{webhook}/environments/{environment}/hold", development("hold"), &[204, 404], (AS_ALLOWED, 403)),
         sent(place("rollback"), development("rollback"), json!({ "release": "{release}" }), &[200, 409], (AS_ALLOWED, 403)),
         sent("POST /api/v1/tokens", "/api/v1/tokens", new_token, &[201], (403, 403)),
         sent("POST /api/v1/users", "/api/v1/users", new_user, &[201], (403, 403)),

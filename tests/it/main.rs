@@ -12,6 +12,7 @@ mod faults;
 mod gateway;
 mod git;
 mod handlers;
+mod holds;
 mod hostile_stages;
 mod keeping;
 mod local;

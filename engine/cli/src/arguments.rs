@@ -158,6 +158,9 @@ pub(crate) enum Command {
     Override(Decide),
     /// Go back to the release before, and hold the environment.
     Rollback(Place),
+    /// Holds: set one, so that nothing arrives by itself, or end one without promoting anything.
+    #[command(subcommand)]
+    Hold(Hold),
     /// What was built.
     Releases {
         /// Only of this webhook.
@@ -327,6 +330,28 @@ pub(crate) struct SendEvent {
     /// A field to put in: issue.title=Broken; may be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// What is done with holds.
+#[derive(Subcommand)]
+pub(crate) enum Hold {
+    /// Hold an environment: what arrives waits until somebody promotes or ends the hold.
+    Set {
+        /// The webhook.
+        webhook: String,
+        /// The environment.
+        environment: String,
+        /// Why; everybody reads it whose release waits.
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a hold; what waits goes on as its other gates say.
+    End {
+        /// The webhook.
+        webhook: String,
+        /// The environment.
+        environment: String,
+    },
 }
 
 /// What is done with secrets.

@@ -106,15 +106,15 @@ pub struct Approval {
     pub at: Timestamp,
 }
 
-/// An environment that automation leaves alone, because somebody rolled it back.
+/// An environment that automation leaves alone, because somebody rolled it back or set the hold by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// Whose.
     pub webhook: WebhookName,
     /// Where.
     pub environment: EnvironmentName,
-    /// What it was rolled back to.
-    pub release: ReleaseId,
+    /// What it was rolled back to; `None` of a hold that was set by hand.
+    pub release: Option<ReleaseId>,
     /// Who did.
     pub actor: String,
     /// Why.

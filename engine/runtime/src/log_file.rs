@@ -1,5 +1,6 @@
 //! A log on disk: one `time TAB stream TAB text` line each, compressed when its process is over. Cursors are offsets of the plain text.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -11,6 +12,8 @@ use hookwright_core::{LogChunk, LogCursor, LogLine, LogStream, Timestamp};
 
 /// At most about this much is handed out at a time.
 const CHUNK: u64 = 1024 * 1024;
+/// The last lines of a plain log are sought in so many of its last bytes.
+const NEAR_THE_END: u64 = 256 * 1024;
 /// What the smallest file takes on a disk, in bytes.
 const BLOCK: u64 = 4096;
 
@@ -109,27 +112,41 @@ pub(crate) fn replace_end(directory: &Path, line: &str) -> io::Result<()> {
     file.set_len(at + needed)
 }
 
-/// The texts of the last lines that its process wrote, oldest first; empty when they cannot be read.
-pub(crate) fn tail(directory: &Path, lines: usize) -> Vec<String> {
-    let mut last = std::collections::VecDeque::with_capacity(lines + 1);
-    let mut cursor = LogCursor::default();
-    // A plain log is read from near its end; a packed one from the beginning, chunk by chunk.
-    if let Ok(metadata) = fs::metadata(directory.join("log")) {
-        cursor = LogCursor(metadata.len().saturating_sub(CHUNK));
-    }
-    while let Ok(chunk) = read(directory, cursor, true) {
-        for line in chunk.lines {
-            last.push_back(line.text);
-            if last.len() > lines {
-                last.pop_front();
+/// The last lines that its process wrote, oldest first. Of a plain log only what is near its end is read.
+pub(crate) fn last_lines(directory: &Path, lines: usize) -> io::Result<Vec<LogLine>> {
+    let missing_is_empty = |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(Vec::new()) } else { Err(error) };
+    let packed: Option<Box<dyn BufRead>> = match File::open(directory.join("log.gz")) {
+        Ok(file) => Some(Box::new(BufReader::new(MultiGzDecoder::new(file)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut reader = match packed {
+        Some(packed) => packed,
+        None => match File::open(directory.join("log")) {
+            Ok(mut file) => {
+                let from = file.metadata()?.len().saturating_sub(NEAR_THE_END);
+                file.seek(SeekFrom::Start(from))?;
+                let mut reader = BufReader::new(file);
+                if from > 0 {
+                    // The rest of a line whose beginning was not read.
+                    reader.skip_until(b'\n')?;
+                }
+                Box::new(reader)
             }
+            Err(error) => return missing_is_empty(error),
+        },
+    };
+    let mut last = VecDeque::with_capacity(lines + 1);
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        reader.read_until(b'\n', &mut text)?;
+        let Some(whole) = text.strip_suffix(b"\n") else { return Ok(last.into()) };
+        last.extend(decode(&String::from_utf8_lossy(whole)));
+        if last.len() > lines {
+            last.pop_front();
         }
-        if chunk.complete || chunk.next == cursor {
-            break;
-        }
-        cursor = chunk.next;
     }
-    last.into()
 }
 
 /// Compresses the log; it is plain or packed at any moment, never both half. A log that fits into one block of the disk stays as it is.

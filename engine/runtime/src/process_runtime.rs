@@ -281,6 +281,20 @@ fn merged(folder: &Path, from: LogCursor) -> io::Result<LogChunk> {
     Ok(LogChunk { next: place.cursor(), lines, complete: false })
 }
 
+/// The last lines of a deployment's instances, in the order of their time. Of each the process that runs is looked at and the one before it: why
+/// that one ended is what is looked for when a handler is started again and again.
+fn ends(folder: &Path, lines: usize) -> io::Result<Vec<LogLine>> {
+    let mut last: Vec<LogLine> = Vec::new();
+    for ordinal in attempts(folder) {
+        let instance = folder.join(ordinal.to_string());
+        for attempt in attempts(&instance).into_iter().rev().take(2) {
+            last.extend(log_file::last_lines(&instance.join(attempt.to_string()), lines)?);
+        }
+    }
+    last.sort_by_key(|line| line.at);
+    Ok(last.split_off(last.len().saturating_sub(lines)))
+}
+
 #[async_trait]
 impl Runtime for ProcessRuntime {
     async fn apply(&self, deployment: &DeploymentSpec) -> Result<(), PortError> {
@@ -343,6 +357,11 @@ impl Runtime for ProcessRuntime {
     async fn logs(&self, id: &DeploymentId, from: LogCursor) -> Result<LogChunk, PortError> {
         let folder = self.folder(id);
         tokio::task::spawn_blocking(move || merged(&folder, from)).await.map_err(unusable)?.map_err(unusable)
+    }
+
+    async fn last_lines(&self, id: &DeploymentId, lines: usize) -> Result<Vec<LogLine>, PortError> {
+        let folder = self.folder(id);
+        tokio::task::spawn_blocking(move || ends(&folder, lines)).await.map_err(unusable)?.map_err(unusable)
     }
 
     async fn forget(&self, id: &DeploymentId) -> Result<(), PortError> {

@@ -249,9 +249,9 @@ impl Supervised {
         tokio::task::spawn_blocking(move || remove_tree(&own.folder)).await.map_err(unusable)?.map_err(unusable)
     }
 
-    /// The last lines of the log, oldest first.
+    /// The texts of the last lines of the log, oldest first; empty when it cannot be read.
     pub(crate) fn tail(&self, lines: usize) -> Vec<String> {
-        log_file::tail(&self.folder, lines)
+        log_file::last_lines(&self.folder, lines).unwrap_or_default().into_iter().map(|line| line.text).collect()
     }
 }
 

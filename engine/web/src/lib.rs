@@ -12,6 +12,7 @@ mod event;
 mod examine;
 mod grant;
 mod health;
+mod hold;
 mod log;
 mod metrics;
 mod openid;
@@ -153,6 +154,7 @@ fn routes() -> OpenApiRouter<WebState> {
         .merge(document::routes())
         .merge(event::routes())
         .merge(promotion::routes())
+        .merge(hold::routes())
         .merge(public::routes())
         .merge(release::routes())
         .merge(repository::routes())

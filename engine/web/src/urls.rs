@@ -47,6 +47,8 @@ pub(crate) mod pattern {
     pub(crate) const ENVIRONMENT: &str = "/webhooks/{webhook}/environments/{environment}";
     pub(crate) const PROMOTE: &str = "/webhooks/{webhook}/environments/{environment}/promote";
     pub(crate) const ROLLBACK: &str = "/webhooks/{webhook}/environments/{environment}/rollback";
+    pub(crate) const HOLD: &str = "/webhooks/{webhook}/environments/{environment}/hold";
+    pub(crate) const HOLD_END: &str = "/webhooks/{webhook}/environments/{environment}/hold/end";
     pub(crate) const SECRETS: &str = "/webhooks/{webhook}/environments/{environment}/secrets";
     pub(crate) const SECRET_REMOVE: &str = "/webhooks/{webhook}/environments/{environment}/secrets/remove";
     pub(crate) const PROMOTION: &str = "/promotions/{promotion}";
@@ -194,6 +196,14 @@ pub(crate) fn rollback(webhook: &WebhookName, environment: &EnvironmentName) -> 
 
 pub(crate) fn rollback_to(webhook: &WebhookName, environment: &EnvironmentName, release: &ReleaseId) -> String {
     format!("/webhooks/{webhook}/environments/{environment}/rollback?release={release}")
+}
+
+pub(crate) fn hold_set(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/hold")
+}
+
+pub(crate) fn hold_end(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("/webhooks/{webhook}/environments/{environment}/hold/end")
 }
 
 pub(crate) fn secrets(webhook: &WebhookName, environment: &EnvironmentName) -> String {

@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use hookwright_core::status::DeploymentStatus;
 use hookwright_core::{
-    Action, CommitSha, Deployment, Digest, EnvironmentName, Hold, InstanceState, InstanceStatus, ReleaseId, RepositoryId, Timestamp,
-    WebhookName,
+    Action, CommitSha, Deployment, Digest, EnvironmentName, InstanceState, InstanceStatus, ReleaseId, RepositoryId, Timestamp, WebhookName,
 };
 use hookwright_spec::Spec;
 use hookwright_store::{PromotionFilter, RunFilter, WebhookRecord};
@@ -18,6 +17,7 @@ use utoipa_axum::routes;
 
 use crate::caller::Caller;
 use crate::error::{Path, Problem, Query, Result};
+use crate::hold::HoldView;
 use crate::log::{LogQuery, LogView};
 use crate::page::{Filling, Limit, Page};
 use crate::promotion::PromotionView;
@@ -105,29 +105,6 @@ impl From<InstanceStatus> for InstanceView {
     fn from(instance: InstanceStatus) -> Self {
         let InstanceStatus { ordinal, state, address, restarts, started_at, reason, cpu_millis, memory_bytes } = instance;
         Self { ordinal, state, address, restarts, started_at, reason, cpu_millis, memory_bytes }
-    }
-}
-
-/// An environment that automation leaves alone.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Hold)]
-struct HoldView {
-    #[schema(value_type = String)]
-    webhook: WebhookName,
-    #[schema(value_type = String)]
-    environment: EnvironmentName,
-    /// What it was rolled back to.
-    #[schema(value_type = String)]
-    release: ReleaseId,
-    actor: String,
-    reason: String,
-    #[schema(value_type = i64)]
-    since: Timestamp,
-}
-
-impl From<Hold> for HoldView {
-    fn from(Hold { webhook, environment, release, actor, reason, since }: Hold) -> Self {
-        Self { webhook, environment, release, actor, reason, since }
     }
 }
 

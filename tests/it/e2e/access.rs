@@ -75,6 +75,12 @@ async fn a_viewer_sees_what_waits_and_can_neither_find_nor_forge_the_form() {
     let csrf = vera.form_token().await;
     let decide = format!("{path}/decide");
     assert_eq!(vera.send(&decide, &[("csrf", &csrf), ("decision", "approve")]).await.status(), 403);
+    let place = "/webhooks/hello-python/environments/production";
+    let page = vera.page(place).await;
+    assert!(page.contains("id=\"holds\"") && !page.contains("/hold\""), "{page}");
+    let hold = [("csrf", csrf.as_str()), ("reason", "mine"), ("to", "/")];
+    assert_eq!(vera.send(&format!("{place}/hold"), &hold).await.status(), 403);
+    assert_eq!(vera.send(&format!("{place}/hold/end"), &hold[..]).await.status(), 403);
     for closed in ["/settings/tokens", "/settings/audit", "/settings/daemon"] {
         assert_eq!(vera.get(closed).await.status(), 403, "{closed}");
     }
@@ -202,4 +208,42 @@ async fn what_is_set_through_the_pages_is_done_and_written_down_without_secrets(
     let some = admin.page("/settings/audit.csv?action=secret").await;
     assert!(some.contains("secret.set") && !some.contains("token.created"), "{some}");
     assert!(!all.contains("canary-31b7") && !daemon.log().contains("canary-31b7"), "a value is in no record");
+}
+
+#[tokio::test]
+async fn the_audit_log_is_looked_through_by_time_alike_on_its_page_in_its_file_and_in_the_interface() {
+    let daemon = Daemon::start(BINARY).await;
+    for user in ["ann", "ben", "cem"] {
+        token(&daemon, user, "viewer").await;
+    }
+    let made = daemon.get("/api/v1/audit?action=token").await;
+    let lines: Vec<(i64, String)> = made["items"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|line| (line["at"].as_i64().expect("a time"), line["detail"].as_str().expect("a text").to_owned()))
+        .collect();
+    let at = |user: &str| lines.iter().find(|(_, detail)| detail.contains(user)).expect("a line").0;
+    // The clock of a fast machine may stand still between two deeds.
+    let (since, until) = (at("ben"), at("ben") + 1);
+    let expected: Vec<&String> = lines.iter().filter(|(at, _)| (since..until).contains(at)).map(|(_, detail)| detail).collect();
+    let found = daemon.get(&format!("/api/v1/audit?action=token.created&since={since}&until={until}&user=admin")).await;
+    let found: Vec<&str> = found["items"].as_array().expect("lines").iter().filter_map(|line| line["detail"].as_str()).collect();
+    assert_eq!(found, expected);
+
+    let admin = Person::signed_in(&daemon, daemon.token()).await;
+    let time = |millis: i64| jiff::Timestamp::from_millisecond(millis).expect("a time").to_string();
+    let query = format!("action=token&since={}&until={}", time(since), time(until));
+    let page = admin.page(&format!("/settings/audit?{query}")).await;
+    let file = admin.page(&format!("/settings/audit.csv?{query}")).await;
+    for text in [&page, &file] {
+        assert!(expected.iter().all(|detail| text.contains(detail.as_str())), "{text}");
+    }
+    assert_eq!(page.matches("<td class=\"nowrap\"><code>").count(), expected.len(), "{page}");
+    assert_eq!(file.lines().count(), expected.len() + 1, "{file}");
+    let never = admin.page("/settings/audit?until=2001-01-01T00:00").await;
+    assert!(never.contains("Nothing matches") && never.contains("value=\"2001-01-01T00:00\""), "{never}");
+    let wrong = admin.get("/settings/audit?since=yesterday").await;
+    assert_eq!(wrong.status(), 400);
+    assert!(wrong.text().await.expect("a text").contains("is no time"));
 }

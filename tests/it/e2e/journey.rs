@@ -60,6 +60,17 @@ async fn a_first_push_is_watched_approved_and_rolled_back_through_the_pages() {
     daemon.answers("hello-python", "production", "Hello from Python in production").await;
     browser.open("/webhooks/hello-python").await;
     browser.until_text("the hold", ".flow", "held by admin").await;
+
+    browser.open("/webhooks/hello-python/environments/production").await;
+    browser.press("#place form[action$='/hold/end'] button").await;
+    browser.until_text("the word about it", ".said", "hold is ended").await;
+    browser.until_text("the end in the history of holds", "#holds .row", "ended").await;
+    assert_eq!(browser.count("#place .notice").await, 0, "nobody holds it any more");
+    browser.fill("#holds input[name=reason]", "fair <b>week").await;
+    browser.press("#holds form button").await;
+    browser.until_text("who holds it and why", "#place .notice", "fair <b>week").await;
+    browser.open("/").await;
+    browser.until_text("the hold", "td[data-column=production]", "held by admin").await;
 }
 
 #[tokio::test]

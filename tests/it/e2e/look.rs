@@ -31,6 +31,7 @@ environments:
   staging: {}
   production:
     gates: { approvals: { count: 2 } }
+api: { operations: { 'POST /orders': {}, 'GET /orders/{id}': {} } }
 pipeline:
   branches: ['**']
   stages:

@@ -55,3 +55,70 @@ async fn what_changed_between_releases_is_told_and_a_mistake_in_the_spec_is_mark
     found.extend(inspect(&browser, "spec-wrong").await);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+#[tokio::test]
+async fn a_webhook_shows_the_last_lines_of_each_place_and_a_command_for_everything_that_can_be_called() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
+    let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
+    let called = "api: { security: [api_key], operations: { 'POST /orders': {}, 'GET /orders/{id}': {} } }
+triggers:
+  issues: { source: github, secret: GITHUB_SECRET, events: [issues.opened], deliver: { path: /issues } }
+  any: { source: generic, verify: none, deliver: { path: /any } }
+config:
+  GITHUB_SECRET: { type: string, secret: true, required: true }
+";
+    copy.write("webhook.yaml", &format!("{spec}{called}"));
+    copy.edit("server.py", "    print(f\"listening", "    print('\\033[31m<b>red\\033[0m', flush=True)\n    print(f\"listening")
+        .commit("Say more");
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.sign_in(daemon.token(), Script::On).await;
+    copy.push(&daemon, "hello-python");
+    daemon
+        .until("the promotion to wait for the secret", async |daemon: &Daemon| {
+            let list = daemon.get("/api/v1/promotions?webhook=hello-python&open=true").await;
+            list["items"][0]["status_reason"].as_str().map(str::to_owned)
+        })
+        .await;
+    browser.open("/webhooks/hello-python").await;
+    browser.until_text("why there is no log", "#logs .tail", "a release waits for its gates").await;
+    let room = "return [...document.querySelectorAll('.tail-lines')].map((one) => one.getBoundingClientRect().height)";
+    let before = browser.run(room).await;
+    for environment in ["development", "production"] {
+        let path = format!("/api/v1/webhooks/hello-python/environments/{environment}/secrets/GITHUB_SECRET");
+        let (status, answer) = daemon.request(reqwest::Method::PUT, &path, Some(serde_json::json!({ "value": "opens-the-door" }))).await;
+        assert_eq!(status, 204, "{answer}");
+    }
+    // The page follows by itself.
+    let lines = browser.until_text("the last lines", "#logs .tail", "listening on port").await;
+    assert!(lines.contains("<b>red") && browser.count("#logs .a-f1").await == 1, "{lines}");
+    assert_eq!(browser.run(room).await, before, "lines take the room that was there for them");
+
+    browser.open("/webhooks/hello-python").await;
+    let text = browser.until_text("how it is called", "#addresses", "hookwright events send hello-python issues").await;
+    let base = format!("{}/w/hello-python/development", daemon.address());
+    for command in [
+        format!("-H \"Authorization: Bearer $HOOKWRIGHT_TOKEN\" -H 'Content-Type: application/json' -d '{{}}' {base}/orders"),
+        format!("--globoff '{base}/orders/{{id}}'"),
+        "--environment development --event issues.opened".to_owned(),
+        format!("-d '{{\"message\":\"Hello\"}}' {}/hooks/", daemon.address()),
+    ] {
+        assert!(text.contains(&command), "{command} is missing in {text}");
+    }
+    browser.press("#addresses .copy").await;
+    browser.until_text("that it is copied", "#addresses .copy", "Copied").await;
+    // What is shown is what a shell runs.
+    let generic = text.lines().find(|line| line.contains("/hooks/")).expect("a command").replace("curl -i", "curl -s");
+    let answer = std::process::Command::new("sh").args(["-c", &generic]).output().expect("a shell");
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("evt_"), "{generic}: {answer:?}");
+    let found = inspect(&browser, "webhook-called").await;
+    browser.press("#logs .tail a").await;
+    browser.until("the whole log", "#log").await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    let plain = Browser::start(&daemon, Script::Off).await;
+    plain.sign_in(daemon.token(), Script::Off).await;
+    plain.open("/webhooks/hello-python").await;
+    plain.until_text("the commands without script", "#addresses pre", "curl -i").await;
+    plain.until_text("the lines without script", "#logs .tail", "listening on port").await;
+}

@@ -9,7 +9,7 @@ use hookwright_core::port::{
     ChannelToClose, DeploymentSpec, Executor, ForgeRepository, Job, JobState, Leadership, ListedDeliveries, Observed, OpenedChannel,
     Registered, RegisteredHook, Runtime, Subscriber, WantedChannel, WantedSubscription,
 };
-use hookwright_core::{DeploymentId, LogChunk, LogCursor, PortError, StageRunId, Timestamp};
+use hookwright_core::{DeploymentId, LogChunk, LogCursor, LogLine, PortError, StageRunId, Timestamp};
 
 /// How often, and how far apart, it is looked whether this daemon may act again.
 const LOOKS: u32 = 100;
@@ -148,6 +148,10 @@ impl Runtime for Fenced<dyn Runtime> {
 
     async fn logs(&self, id: &DeploymentId, from: LogCursor) -> Result<LogChunk, PortError> {
         self.port.logs(id, from).await
+    }
+
+    async fn last_lines(&self, id: &DeploymentId, lines: usize) -> Result<Vec<LogLine>, PortError> {
+        self.port.last_lines(id, lines).await
     }
 
     async fn forget(&self, id: &DeploymentId) -> Result<(), PortError> {

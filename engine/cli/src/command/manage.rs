@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::arguments::{Credential, Decide, Place, Repo, RepoCredential, Secret, Token};
+use crate::arguments::{Credential, Decide, Hold, Place, Repo, RepoCredential, Secret, Token};
 use crate::client::Client;
 use crate::output::{self, instant, text};
 
@@ -23,6 +23,22 @@ pub(crate) async fn act(client: &Client, action: &str, what: &Decide) -> Result<
     let promotion = client.post(&path, &json!({ "release": what.release, "reason": what.reason })).await?;
     let (release, status) = (text(&promotion["release"]), text(&promotion["status"]));
     println!("{action}: {release} of {} in {}, {status}", what.webhook, what.environment);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets or ends a hold.
+pub(crate) async fn hold(client: &Client, hold: Hold) -> Result<ExitCode> {
+    let path = |webhook: &str, environment: &str| format!("/webhooks/{webhook}/environments/{environment}/hold");
+    match hold {
+        Hold::Set { webhook, environment, reason } => {
+            client.send(Method::PUT, &path(&webhook, &environment), Some(&json!({ "reason": reason }))).await?;
+            println!("{webhook} is held in {environment}; end it with: hookwright hold end {webhook} {environment}");
+        }
+        Hold::End { webhook, environment } => {
+            client.send(Method::DELETE, &path(&webhook, &environment), None).await?;
+            println!("{webhook} is not held in {environment} any more; what waits goes on as its other gates say");
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

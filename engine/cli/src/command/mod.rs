@@ -81,6 +81,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Approve(decide) => manage::act(&client()?, "approve", &decide).await,
         Command::Reject(decide) => manage::act(&client()?, "reject", &decide).await,
         Command::Override(decide) => manage::act(&client()?, "override", &decide).await,
+        Command::Hold(hold) => manage::hold(&client()?, hold).await,
         Command::Secret(secret) => manage::secret(&client()?, secret).await,
         Command::Repo(repo) => manage::repo(&client()?, repo).await,
         Command::Token(token) => manage::token(&client()?, token).await,

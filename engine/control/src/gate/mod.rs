@@ -91,10 +91,14 @@ fn hold_gate(facts: &Facts<'_>) -> Verdict {
     };
     let approved = facts.approvals.iter().any(|approval| approval.decision == Decision::Approve && approval.at >= hold.since);
     if by_person || approved {
-        return Verdict::pass("a person asked for it after the rollback");
+        return Verdict::pass("a person asked for it after the hold began");
     }
-    let reason = format!("{} rolled `{}` back to {} at {}: {}", hold.actor, hold.environment, hold.release, hold.since, hold.reason);
-    Verdict::wait(reason, format!("hookwright promote {} {}", hold.webhook, hold.environment))
+    let Hold { webhook, environment, actor, reason, since, .. } = hold;
+    let reason = match &hold.release {
+        Some(release) => format!("{actor} rolled `{environment}` back to {release} at {since}: {reason}"),
+        None => format!("{actor} holds `{environment}` since {since}: {reason}"),
+    };
+    Verdict::wait(reason, format!("hookwright promote {webhook} {environment}, or hookwright hold end {webhook} {environment}"))
 }
 
 /// Declared gates that this version does not know how to evaluate: they block, and an admin may take the responsibility.

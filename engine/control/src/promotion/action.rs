@@ -127,7 +127,7 @@ impl Control {
         let hold = Hold {
             webhook: webhook.clone(),
             environment: environment.clone(),
-            release: release.id.clone(),
+            release: Some(release.id.clone()),
             actor: actor.user.clone(),
             reason: current.map_or_else(|| "nothing was live".to_owned(), |current| format!("away from {}", current.release)),
             since: deps.clock.now(),

@@ -2,6 +2,7 @@
 //! Invariant: a deployment and the promotion's move to `deploying` are one transaction.
 
 mod action;
+pub(crate) mod hold;
 mod judge;
 
 use hookwright_core::port::{Notifier, Topic};

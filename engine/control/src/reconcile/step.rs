@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::{State, trigger};
-use crate::promotion::{end_in, open_in, spec_of, wake_all};
+use crate::promotion::{end_in, hold, open_in, spec_of, wake_all};
 use crate::{Deps, Error, Result};
 
 /// The longest wait for a handler's answer to begin.
@@ -173,6 +173,7 @@ async fn go_live(deps: &Deps, state: &mut State, deployment: &Deployment) -> Res
     let mut live = Deployment { status: deployment.status.to(DeploymentStatus::Live)?, ..deployment.clone() };
     live.live_at = Some(deps.clock.now());
     live.status_reason = None;
+    let word = hold::word_of(deps, &promotion).await?;
     let mut tx = deps.store.begin().await?;
     if !deps.store.deployment_update_in(&mut tx, deployment.status, &live).await? {
         return Ok(());
@@ -183,7 +184,7 @@ async fn go_live(deps: &Deps, state: &mut State, deployment: &Deployment) -> Res
     }
     end_in(deps, &mut tx, &promotion, PromotionStatus::Succeeded, format!("{} answers", release.id)).await?;
     if !matches!(promotion.origin, Origin::Rollback { .. } | Origin::Reconfigure { .. }) {
-        deps.store.hold_clear_in(&mut tx, &deployment.webhook, &deployment.environment).await?;
+        hold::lift_in(deps, &mut tx, &promotion, (word.as_deref(), deployment.created_at)).await?;
         for next in spec.environments_after(&deployment.environment) {
             if deps.store.promotion_open_in(&mut tx, &release.webhook, &next.name, &release.id).await?.is_none() {
                 open_in(deps, &mut tx, &release, &next.name, Origin::Automation).await?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    DeploymentId, Digest, EnvironmentName, Health, InstanceStatus, LogChunk, LogCursor, PortError, Resources, SecretValue, WebhookName,
+    DeploymentId, Digest, EnvironmentName, Health, InstanceStatus, LogChunk, LogCursor, LogLine, PortError, Resources, SecretValue,
+    WebhookName,
 };
 
 /// The desired state of a deployment.
@@ -73,6 +74,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// The merged log of its instances.
     async fn logs(&self, id: &DeploymentId, from: LogCursor) -> Result<LogChunk, PortError>;
+
+    /// The last so many lines of that log, oldest first, without reading all of it.
+    async fn last_lines(&self, id: &DeploymentId, lines: usize) -> Result<Vec<LogLine>, PortError>;
 
     /// Removes records and logs of a retired deployment and every unpacked image that no other one uses. What still runs of it is killed.
     /// A deployment that is not known is forgotten already.

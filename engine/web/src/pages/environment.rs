@@ -7,6 +7,7 @@ use hookwright_store::PromotionFilter;
 use serde::{Deserialize, Serialize};
 
 use super::board::{Cell, cell_of};
+use super::hold::HoldCard;
 use super::promotion::Past;
 use super::release::ReleaseShown;
 use super::webhook::spec_of;
@@ -39,7 +40,7 @@ pub(crate) struct EnvironmentPage {
     /// The latency that half of the requests, and 95 of 100, did not pass: `25 ms`.
     p50: Option<String>,
     p95: Option<String>,
-    hold: Option<HoldShown>,
+    hold: HoldCard,
     live_url: Option<String>,
     events_url: String,
     deployments: Vec<DeploymentRow>,
@@ -53,13 +54,6 @@ pub(crate) struct EnvironmentPage {
     rollback: String,
     secret_set: String,
     secret_remove: String,
-}
-
-#[derive(Serialize)]
-struct HoldShown {
-    actor: String,
-    reason: String,
-    since: Moment,
 }
 
 #[derive(Serialize)]
@@ -106,7 +100,7 @@ impl View for EnvironmentPage {
             day: Drawing::sample(),
             p50: Some("5 ms".into()),
             p95: None,
-            hold: Some(HoldShown { actor: text(), reason: text(), since: Moment::sample() }),
+            hold: HoldCard::sample(),
             live_url: Some("/x".into()),
             events_url: "/x".into(),
             deployments: vec![deployment],
@@ -171,7 +165,6 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
     for release in state.store.release_list(Some(&webhook), None, NEWEST).await? {
         releases.extend(ReleaseShown::fetch(&state, &release.id).await?);
     }
-    let hold = state.store.hold_fetch(&webhook, &environment).await?;
     let since = Timestamp::from_millis(now.as_millis() - DAY_STEP * DAY_STEPS * 60_000);
     let day = state.store.traffic_of((&webhook, &environment), since, DAY_STEP).await?;
     let mut whole = Traffic::default();
@@ -189,11 +182,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
         p50: latency(0.5),
         p95: latency(0.95),
         cell: cell_of(&state, &visitor, &webhook, &environment).await?,
-        hold: hold.map(|hold| HoldShown {
-            actor: visible(&hold.actor),
-            reason: visible(&hold.reason),
-            since: Moment::new(hold.since, now),
-        }),
+        hold: HoldCard::fetch(&state, &visitor, &webhook, &environment).await?,
         live_url: live.map(|live| urls::deployment(live.id)),
         events_url: urls::events_in(&webhook, &environment),
         deployments: rows,

@@ -12,7 +12,12 @@ const SAID: &[(&str, &str)] = &[
     ("rejected", "The promotion is rejected."),
     ("overridden", "Your override is recorded."),
     ("promoted", "The release is on its way."),
-    ("rolled-back", "The rollback is on its way. The environment is held: automation leaves it alone until somebody promotes."),
+    (
+        "rolled-back",
+        "The rollback is on its way. The environment is held: automation leaves it alone until somebody promotes or ends the hold.",
+    ),
+    ("held", "The environment is held. What arrives waits until somebody promotes or ends the hold."),
+    ("hold-ended", "The hold is ended. What waits goes on as its other gates say."),
     ("secret-set", "The secret is set."),
     ("secret-removed", "The secret is removed. What is live keeps it until the next deployment."),
     ("canceled", "The run is being stopped."),

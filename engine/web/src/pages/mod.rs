@@ -1,6 +1,7 @@
 //! The status page: what people see in a browser. One file and one template a page; what is read and done goes through the same store, engine and
 //! rights as the API. Pages work without any script; the script refreshes what is marked as live.
 
+pub(crate) mod address;
 pub(crate) mod board;
 pub(crate) mod compare;
 pub(crate) mod deployment;
@@ -9,6 +10,7 @@ pub(crate) mod event;
 pub(crate) mod event_list;
 pub(crate) mod failure;
 pub(crate) mod first_push;
+pub(crate) mod hold;
 mod layout;
 pub(crate) mod lines;
 mod live;
@@ -24,6 +26,7 @@ pub(crate) mod sign_in;
 pub(crate) mod spec;
 pub(crate) mod stage;
 pub(crate) mod status;
+pub(crate) mod tail;
 pub(crate) mod test_list;
 mod theme;
 pub(crate) mod trigger_list;
@@ -90,6 +93,8 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::ENVIRONMENT, get(environment::show))
         .route(pattern::PROMOTE, post(environment::promote))
         .route(pattern::ROLLBACK, get(rollback::show).post(rollback::go))
+        .route(pattern::HOLD, post(hold::set))
+        .route(pattern::HOLD_END, post(hold::end))
         .route(pattern::SECRETS, post(environment::secret_set))
         .route(pattern::SECRET_REMOVE, post(environment::secret_remove))
         .route(pattern::PROMOTION, get(promotion::show))

@@ -7,6 +7,7 @@ use hookwright_core::{Action, Decision, Origin, Promotion, PromotionId, VerdictK
 use hookwright_store::PromotionFilter;
 use serde::{Deserialize, Serialize};
 
+use super::hold::HoldCard;
 use super::release::{Change, ReleaseShown, changes};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
@@ -53,6 +54,7 @@ pub(crate) struct PromotionPage {
     overtaken_by: Option<String>,
     /// Why there is no form although it waits.
     not_yours: bool,
+    hold: HoldCard,
     history: Vec<Past>,
 }
 
@@ -123,6 +125,7 @@ impl View for PromotionPage {
             own: Some(text()),
             overtaken_by: Some("/x".into()),
             not_yours: true,
+            hold: HoldCard::sample(),
             history: vec![Past::sample()],
         }
     }
@@ -297,6 +300,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         own: own.filter(|_| waits),
         overtaken_by: overtaken_by(&state, &promotion).await?,
         not_yours: waits && !may,
+        hold: HoldCard::fetch(&state, &visitor, webhook, environment).await?,
         history: Past::list(&state, history).await?,
     };
     Ok(template::page(&page))

@@ -45,8 +45,12 @@ pub(crate) struct TriggerCard {
     reason: Option<String>,
     types: Vec<String>,
     repository: Option<String>,
-    unverified: bool,
-    address: Option<String>,
+    pub(crate) unverified: bool,
+    pub(crate) address: Option<String>,
+    /// Where the handler receives it.
+    pub(crate) path: Option<String>,
+    /// Whether callers of the handler need a token.
+    pub(crate) guarded: bool,
     steps: Option<String>,
     schedule: Option<ScheduleShown>,
     pub(crate) last_event: Option<Moment>,
@@ -55,8 +59,8 @@ pub(crate) struct TriggerCard {
     pub(crate) events_url: String,
     dead_url: String,
     /// Where an example is asked for; only for those who may.
-    send: Option<String>,
-    kinds: Vec<String>,
+    pub(crate) send: Option<String>,
+    pub(crate) kinds: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -99,6 +103,8 @@ impl TriggerCard {
             repository: Some(text()),
             unverified: true,
             address: Some(text()),
+            path: Some(text()),
+            guarded: true,
             steps: Some(text()),
             schedule: Some(ScheduleShown { cron: text(), zone: text(), next: vec![text()], jitter: Some("5 min 0 s".into()) }),
             last_event: Some(Moment::sample()),
@@ -135,8 +141,10 @@ pub(crate) async fn cards(state: &WebState, visitor: &Visitor, webhook: &Webhook
         if !specs.contains_key(&place.environment) {
             specs.insert(place.environment.clone(), deployed(state, &place).await?);
         }
-        let declared = specs.get(&place.environment).and_then(|spec| spec.as_ref()?.triggers.get(&place.trigger).cloned());
-        cards.push(card(state, visitor, (subscription, declared)).await?);
+        let spec = specs.get(&place.environment).and_then(Option::as_ref);
+        let declared = spec.and_then(|spec| spec.triggers.get(&place.trigger).cloned());
+        let card = card(state, visitor, (subscription, declared)).await?;
+        cards.push(TriggerCard { guarded: spec.is_some_and(|spec| !spec.api.security.is_empty()), ..card });
     }
     Ok(cards)
 }
@@ -175,6 +183,8 @@ async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Su
         unverified: declared.as_ref().is_some_and(|trigger| trigger.verify == hookwright_spec::Verify::None) && source != "schedule",
         source,
         address,
+        path: declared.as_ref().map(|trigger| trigger.deliver.path.clone()),
+        guarded: false,
         steps: steps.as_deref().map(|steps| visible_lines(steps.trim_end())),
         schedule,
         last_event: last_event_at.map(|at| Moment::new(at, now)),

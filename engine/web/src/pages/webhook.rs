@@ -9,10 +9,12 @@ use hookwright_spec::{Check, Environment, Promote, Spec};
 use hookwright_store::RunFilter;
 use serde::{Deserialize, Serialize};
 
+use super::address::{Addresses, addresses, takes_token};
 use super::board::{Cell, cell_of};
 use super::release_list::{ReleaseRow, release_rows};
 use super::run::rows_of;
 use super::run_list::RunRow;
+use super::tail::Tail;
 use super::trigger_list::{TriggerCard, cards};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
@@ -47,7 +49,10 @@ pub(crate) struct WebhookPage {
     events_url: String,
     /// For its admins.
     public: Option<Public>,
-    addresses: Vec<Address>,
+    addresses: Vec<Addresses>,
+    /// Whether one of their commands takes a token.
+    takes_token: bool,
+    tails: Vec<Tail>,
     config: Vec<Setting>,
 }
 
@@ -59,13 +64,6 @@ struct Step {
     /// The environments it comes after, when that is not just the one on its left.
     after: Option<String>,
     cell: Cell,
-}
-
-#[derive(Serialize)]
-struct Address {
-    environment: String,
-    url: String,
-    curl: String,
 }
 
 #[derive(Serialize)]
@@ -124,7 +122,9 @@ impl View for WebhookPage {
             triggers_url: "/x".into(),
             events_url: "/x".into(),
             public: Some(Public { is_on: true, publish: "/x".into(), page: "/status".into(), badges: vec!["![x](/x)".into()] }),
-            addresses: vec![Address { environment: text(), url: "/x".into(), curl: text() }],
+            addresses: vec![Addresses { environment: text(), calls: vec![] }],
+            takes_token: true,
+            tails: vec![Tail::sample()],
             config: vec![Setting {
                 name: "A".into(),
                 kind: "string".into(),
@@ -162,6 +162,12 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
             cell: cell_of(&state, &visitor, &name, &place.name).await?,
         });
     }
+    let mut tails = Vec::new();
+    for (place, step) in places.iter().zip(&flow) {
+        tails.push(Tail::fetch(&state, &name, &place.name, &step.cell).await?);
+    }
+    let triggers = cards(&state, &visitor, &name).await?;
+    let addresses = addresses(&state, &visitor, &name, (spec.as_ref(), &places), &triggers);
     let repository = state.store.repository_fetch(&record.repository).await?.map(|repository| repository.name.to_string());
     let may = visitor.caller.actor.may(Action::Develop, Some(&name), None);
     let runs = rows_of(&state, &RunFilter { webhook: Some(name.clone()), limit: NEWEST, ..RunFilter::default() }).await?;
@@ -180,11 +186,13 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         compare: urls::compare(&name),
         runs,
         runs_url: urls::runs_of(&name),
-        triggers: cards(&state, &visitor, &name).await?,
+        triggers,
         triggers_url: urls::triggers(&name),
         events_url: urls::events(&name),
         public: public(&state, &visitor, &name, &places).await?,
-        addresses: places.iter().map(|place| address(&state, &visitor, &name, place)).collect(),
+        takes_token: takes_token(&addresses),
+        addresses,
+        tails,
         config: settings(&state, &name, spec.as_ref(), &places).await?,
         name: name.to_string(),
     };
@@ -222,12 +230,6 @@ async fn public(state: &WebState, visitor: &Visitor, name: &WebhookName, places:
     let badge = |place: &&Environment| format!("[![{name} in {}]({base}{})]({page})", place.name, urls::status_badge(name, &place.name));
     let badges = places.iter().map(badge).collect();
     Ok(Some(Public { is_on: state.store.webhook_is_public(name).await?, publish: urls::publish(name), page, badges }))
-}
-
-fn address(state: &WebState, visitor: &Visitor, name: &WebhookName, place: &Environment) -> Address {
-    let base = state.gateway.clone().unwrap_or_else(|| visitor.origin.clone());
-    let url = format!("{base}/w/{name}/{}/", place.name);
-    Address { environment: place.name.to_string(), curl: format!("curl -i {url}"), url }
 }
 
 async fn settings(state: &WebState, name: &WebhookName, spec: Option<&Spec>, places: &[&Environment]) -> Result<Vec<Setting>> {

@@ -11,5 +11,5 @@ pub(crate) use ansi::{LineShown, Painter};
 pub(crate) use badge::Badge;
 pub(crate) use graph::{Graph, Stage};
 pub(crate) use strip::Drawing;
-pub(crate) use time::{Moment, bytes, took};
+pub(crate) use time::{Moment, bytes, given_time, took};
 pub(crate) use visible::{visible, visible_lines};

@@ -5,6 +5,9 @@ use std::time::Duration;
 use hookwright_core::Timestamp;
 use serde::Serialize;
 
+use super::visible;
+use crate::error::{Problem, Result};
+
 /// An instant on a page.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Moment {
@@ -65,9 +68,29 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {}", UNITS[power as usize - 1])
 }
 
+/// A time as a browser's field gives it, in UTC, or as RFC 3339; `None` of an empty text.
+pub(crate) fn given_time(text: &str) -> Result<Option<Timestamp>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let exact = text.parse::<jiff::Timestamp>().ok();
+    let civil = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|at| at.timestamp());
+    let found = exact.or_else(civil).map(|at| Timestamp::from_millis(at.as_millisecond()));
+    found.map(Some).ok_or_else(|| Problem::bad_request(format!("`{}` is no time; write 2026-11-24T08:00, in UTC", visible(text))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_taken_as_browsers_and_people_write_them() {
+        for text in ["2026-11-24T08:00", "2026-11-24T08:00:00Z", "2026-11-24T09:00:00+01:00", " 2026-11-24 08:00 "] {
+            assert_eq!(given_time(text).ok().flatten(), Some(Timestamp::from_millis(1_795_507_200_000)), "{text}");
+        }
+        assert!(given_time("yesterday").is_err() && given_time("").is_ok_and(|none| none.is_none()));
+    }
 
     #[test]
     fn times_are_said_as_people_do() {

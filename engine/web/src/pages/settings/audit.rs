@@ -1,5 +1,7 @@
 //! The audit log: who did what, filtered, page by page, and as a file.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -9,9 +11,9 @@ use hookwright_store::{AuditEntry, AuditFilter};
 use http::header;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Problem, Query};
+use crate::error::{Problem, Query, Result};
 use crate::pages::{Answer, Layout};
-use crate::show::{Moment, visible};
+use crate::show::{Moment, given_time, visible};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
@@ -27,6 +29,11 @@ pub(crate) struct AuditPage {
     user: String,
     action: String,
     webhook: String,
+    since: String,
+    until: String,
+    filtered: bool,
+    /// What there are lines about, for the choice: `secret`, `secret.set`.
+    actions: Vec<String>,
     rows: Vec<Row>,
     older: Option<String>,
     export: String,
@@ -49,7 +56,19 @@ impl View for AuditPage {
         let text = || "<b>hostile".to_owned();
         let row = Row { at: Moment::sample(), user: text(), action: text(), place: text(), detail: text() };
         let (older, export) = (Some("/x".into()), "/y".into());
-        Self { layout: Layout::sample(), user: text(), action: text(), webhook: text(), rows: vec![row], older, export }
+        Self {
+            layout: Layout::sample(),
+            user: text(),
+            action: text(),
+            webhook: text(),
+            since: text(),
+            until: text(),
+            filtered: true,
+            actions: vec![text()],
+            rows: vec![row],
+            older,
+            export,
+        }
     }
 }
 
@@ -60,20 +79,38 @@ pub(super) struct Filter {
     user: String,
     action: String,
     webhook: String,
+    since: String,
+    until: String,
     before: Option<AuditId>,
 }
 
 impl Filter {
     fn query(&self, before: Option<AuditId>) -> String {
         let before = before.map(|id| id.to_string()).unwrap_or_default();
-        let pairs = [("user", self.user.as_str()), ("action", &self.action), ("webhook", &self.webhook), ("before", &before)];
+        let pairs = [
+            ("user", self.user.trim()),
+            ("action", self.action.trim()),
+            ("webhook", self.webhook.trim()),
+            ("since", self.since.trim()),
+            ("until", self.until.trim()),
+            ("before", &before),
+        ];
         serde_urlencoded::to_string(pairs.iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>()).unwrap_or_default()
     }
 
-    fn store(&self, before: Option<AuditId>, limit: u32) -> AuditFilter {
+    /// What the store is asked for.
+    fn store(&self, limit: u32) -> Result<AuditFilter> {
         let trimmed = |text: &str| text.trim().to_owned();
-        AuditFilter { user: trimmed(&self.user), action: trimmed(&self.action), webhook: trimmed(&self.webhook), before, limit }
+        let (user, action, webhook) = (trimmed(&self.user), trimmed(&self.action), trimmed(&self.webhook));
+        let (since, until) = (given_time(&self.since)?, given_time(&self.until)?);
+        Ok(AuditFilter { user, action, webhook, since, until, before: self.before, limit })
     }
+}
+
+/// Every deed that is known, behind what several of them begin with.
+fn choices(actions: Vec<String>) -> Vec<String> {
+    let families: BTreeSet<String> = actions.iter().filter_map(|action| Some(action.split_once('.')?.0.to_owned())).collect();
+    families.into_iter().chain(actions).map(|action| visible(&action)).collect()
 }
 
 fn place(entry: &AuditEntry) -> String {
@@ -88,7 +125,7 @@ fn place(entry: &AuditEntry) -> String {
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
     visitor.caller.must(Action::Administer)?;
     let now = state.clock.now();
-    let mut found = state.store.audit_find(&filter.store(filter.before, PAGE + 1)).await?;
+    let mut found = state.store.audit_find(&filter.store(PAGE + 1)?).await?;
     let more = found.len() > PAGE as usize;
     found.truncate(PAGE as usize);
     let older = found.last().filter(|_| more).map(|last| format!("{}?{}", urls::AUDIT, filter.query(Some(last.id))));
@@ -102,11 +139,15 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(
     let page = AuditPage {
         layout: Layout::new(&visitor, "settings", "Audit log"),
         rows: rows.collect(),
+        actions: choices(state.store.audit_actions().await?),
+        filtered: !filter.query(None).is_empty(),
         older,
         export: format!("{}?{}", urls::AUDIT_EXPORT, filter.query(None)),
         user: visible(&filter.user),
         action: visible(&filter.action),
         webhook: visible(&filter.webhook),
+        since: visible(&filter.since),
+        until: visible(&filter.until),
     };
     Ok(template::page(&page))
 }
@@ -127,21 +168,22 @@ fn line(entry: &AuditEntry) -> String {
 /// All that the filter lets through, as CSV, newest first.
 pub(super) async fn export(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
     visitor.caller.must(Action::Administer)?;
+    let wanted = filter.store(PIECE)?;
     let head = "at,user,action,webhook,environment,detail\r\n".to_owned();
-    let pieces = stream::unfold((Some(head), filter, state, false), |(head, mut filter, state, done)| async move {
+    let pieces = stream::unfold((Some(head), wanted, state, false), |(head, mut wanted, state, done)| async move {
         if let Some(head) = head {
-            return Some((Ok(head), (None, filter, state, false)));
+            return Some((Ok(head), (None, wanted, state, false)));
         }
         if done {
             return None;
         }
-        match state.store.audit_find(&filter.store(filter.before, PIECE)).await {
+        match state.store.audit_find(&wanted).await {
             Ok(found) => {
-                filter.before = found.last().map(|last| last.id);
+                wanted.before = found.last().map(|last| last.id);
                 let last = found.len() < PIECE as usize;
-                Some((Ok(found.iter().map(line).collect::<String>()), (None, filter, state, last)))
+                Some((Ok(found.iter().map(line).collect::<String>()), (None, wanted, state, last)))
             }
-            Err(error) => Some((Err(error), (None, filter, state, true))),
+            Err(error) => Some((Err(error), (None, wanted, state, true))),
         }
     });
     let response = Response::builder()

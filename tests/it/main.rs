@@ -13,6 +13,7 @@ mod gateway;
 mod git;
 mod handlers;
 mod holds;
+mod hostile_requests;
 mod hostile_stages;
 mod keeping;
 mod local;

@@ -270,12 +270,12 @@ impl Daemon {
             None => Some(gateway.proxy()),
             Some(own) => {
                 let relay = relay(Listener::Handlers);
-                let front = server::Front { relay, proxy: Some(gateway.proxy()), router: gateway.inbox_router() };
+                let front = server::Front { relay, proxy: Some(gateway.proxy()), router: gateway.inbox_router(), ids: ids.clone() };
                 listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone())));
                 None
             }
         };
-        let front = server::Front { relay: relay(Listener::Main), proxy, router: inner };
+        let front = server::Front { relay: relay(Listener::Main), proxy, router: inner, ids: ids.clone() };
         listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone())));
         info!(%address, data = %data.display(), "the daemon serves");
         let admin_token = known_admin_token(&data);

@@ -29,12 +29,20 @@ fn is_hop_by_hop(name: &str) -> bool {
     )
 }
 
-/// Headers that only we may set.
+/// Headers that say who sent a request and how it came here, which only we may. `proxy` is none: handlers behind CGI take it for their own
+/// `HTTP_PROXY`.
 fn is_ours(name: &str) -> bool {
-    matches!(
-        name,
-        "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto" | "x-forwarded-prefix" | "x-request-id" | PASSED_ON
-    )
+    matches!(name, "forwarded" | "x-real-ip" | "x-request-id" | "client-cert" | "client-cert-chain" | "proxy")
+        || ["x-forwarded-", "x-hookwright-", "x-consumer-"].iter().any(|start| name.starts_with(start))
+}
+
+/// Whether a name with `_` in it would be read as a header that we set or leave out: servers of the family of CGI and WSGI read `_` and `-` as one.
+pub(crate) fn is_disguised(name: &str) -> bool {
+    if !name.contains('_') {
+        return false;
+    }
+    let name = name.replace('_', "-");
+    is_ours(&name) || is_hop_by_hop(&name) || name.starts_with("webhook-") || name == header::CONTENT_LENGTH.as_str()
 }
 
 /// What a daemon that follows passed on to the one that leads.
@@ -56,17 +64,36 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
+        // Whom a request is for and how long its body is belongs to no connection.
+        .filter(|name| !matches!(*name, header::HOST | header::CONTENT_LENGTH))
         .collect();
     let upgrade = named.contains(&header::UPGRADE).then(|| headers.get(header::UPGRADE).cloned()).flatten();
     remove_all(headers, |name| is_hop_by_hop(name.as_str()) || named.contains(name));
     upgrade
 }
 
+/// Removes what only we may say, in every spelling.
+pub(crate) fn strip_ours(headers: &mut HeaderMap) {
+    remove_all(headers, |name| is_ours(name.as_str()) || is_disguised(name.as_str()));
+}
+
+/// Whether a protocol is among those that were asked for.
+pub(crate) fn is_one_of(protocol: &HeaderValue, asked: &HeaderValue) -> bool {
+    let (Ok(protocol), Ok(asked)) = (protocol.to_str(), asked.to_str()) else { return false };
+    asked.split(',').any(|asked| asked.trim().eq_ignore_ascii_case(protocol.trim()))
+}
+
+/// Whether protocols are none of HTTP's own. A connection that became HTTP/2 (`h2c`) would carry requests past everything that is checked here.
+pub(crate) fn is_foreign(protocols: &HeaderValue) -> bool {
+    let is_http = |protocol: &str| ["h2", "h3", "http", "tls"].iter().any(|http| protocol.trim().to_ascii_lowercase().starts_with(http));
+    protocols.to_str().is_ok_and(|protocols| !protocols.split(',').any(is_http))
+}
+
 /// Makes a request's headers fit for a handler.
 pub(crate) fn towards_handler(headers: &mut HeaderMap, request_id: &str, peer: IpAddr, prefix: &str) -> Option<HeaderValue> {
     let upgrade = strip_hop_by_hop(headers);
     keep_cookies(headers);
-    remove_all(headers, |name| is_ours(name.as_str()));
+    strip_ours(headers);
     let mut forwarded = match peer {
         IpAddr::V4(peer) => format!("for={peer};host=\""),
         IpAddr::V6(peer) => format!("for=\"[{peer}]\";host=\""),
@@ -141,6 +168,58 @@ mod tests {
         towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
         assert_eq!(sent["cookie"], "a=1");
         assert!(!sent.contains_key("x-forwarded-for"));
+    }
+
+    #[test]
+    fn what_only_we_may_say_is_said_by_nobody_else_in_any_spelling() {
+        let forged = [
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded-user",
+            "x_forwarded-proto",
+            "x-hookwright-replay",
+            "x_hookwright_replay",
+            "webhook_id",
+            "x_request_id",
+            "x-real-ip",
+            "x_real_ip",
+            "x-consumer-id",
+            "client-cert",
+            "client_cert",
+            "content_length",
+            "transfer_encoding",
+            "proxy",
+        ];
+        let mut sent = headers(&forged.map(|name| (name, "forged")));
+        // These are a source's own, and the application's.
+        sent.extend(headers(&[("webhook-id", "msg"), ("x_api_key", "theirs")]));
+        towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
+        let mut left: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["forwarded", "webhook-id", "x-forwarded-prefix", "x-request-id", "x_api_key"]);
+        assert!(sent.values().all(|value| value != "forged"));
+    }
+
+    #[test]
+    fn a_client_cannot_have_its_host_or_length_taken_for_hop_by_hop() {
+        let mut sent = headers(&[("connection", "host, content-length"), ("host", "a.example"), ("content-length", "1")]);
+        towards_handler(&mut sent, "id", IpAddr::from([127, 0, 0, 1]), "/w/a/b");
+        assert_eq!((&sent["host"], &sent["content-length"]), (&HeaderValue::from_static("a.example"), &HeaderValue::from_static("1")));
+    }
+
+    #[test]
+    fn a_protocol_is_one_that_was_asked_for_whatever_its_capitals() {
+        let is_asked = |protocol, asked| is_one_of(&HeaderValue::from_static(protocol), &HeaderValue::from_static(asked));
+        assert!(is_asked("websocket", "h2c, WebSocket"));
+        assert!(!is_asked("web", "websocket") && !is_asked("", "websocket") && !is_asked("h2c, websocket", "websocket"));
+    }
+
+    #[test]
+    fn no_upgrade_to_http_itself_is_passed_on() {
+        for protocols in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "TLS/1.0"] {
+            assert!(!is_foreign(&HeaderValue::from_static(protocols)), "{protocols}");
+        }
+        assert!(is_foreign(&HeaderValue::from_static("websocket")));
     }
 
     #[test]

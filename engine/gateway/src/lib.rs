@@ -2,6 +2,8 @@
 //! Invariant: the daemon's own tokens and cookies never reach a handler, nor come from one.
 
 mod authenticate;
+mod clear;
+mod clients_body;
 mod delivery;
 mod git;
 mod handlers;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use authenticate::{presented_token, token_holder};
+pub use clear::refuse_unclear;
 pub use problem::Problem;
 pub use proxy::Proxy;
 pub use relay::{Diverted, Listener, Relay};

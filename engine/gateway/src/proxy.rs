@@ -12,14 +12,14 @@ use hookwright_core::port::{Access, GatewayRequest};
 use hookwright_core::{Action, EnvironmentName, WebhookName};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper_util::rt::TokioIo;
 
 use crate::authenticate::strip_daemon_tokens;
 use crate::handlers::{Answer, Failure, Handlers};
 use crate::load::{InFlight, Load};
 use crate::table::{Route, Table};
-use crate::{GatewayOptions, Problem, headers, token_holder};
+use crate::{GatewayOptions, Problem, clients_body, headers, token_holder};
 
 /// Below it handlers are reached.
 const PREFIX: &str = "/w/";
@@ -57,6 +57,8 @@ struct Forwarded<'a> {
     peer: IpAddr,
     request_id: &'a str,
     prefix: &'a str,
+    /// Whether the client's connection can become one of another protocol.
+    is_upgradable: bool,
 }
 
 impl Proxy {
@@ -101,7 +103,7 @@ impl Proxy {
         self.check_access(&route, webhook, environment, request.headers()).await?;
         let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if declared.is_some_and(|length| length > self.options.body_limit) {
-            return Err(self.too_large());
+            return Err(clients_body::too_large(self.options.body_limit));
         }
         let unavailable = || {
             let reason = route.target.unavailable_reason.clone().unwrap_or_else(|| "no instance is ready".to_owned());
@@ -111,8 +113,10 @@ impl Proxy {
         let client_upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         strip_daemon_tokens(&self.options.store, request.headers_mut()).await?;
         let prefix = format!("{PREFIX}{webhook}/{environment}");
-        let forwarded = Forwarded { backend, path, peer: peer.ip(), request_id, prefix: &prefix };
+        let is_upgradable = client_upgrade.is_some();
+        let forwarded = Forwarded { backend, path, peer: peer.ip(), request_id, prefix: &prefix, is_upgradable };
         let forward = self.forwarded(request, &forwarded)?;
+        let upgrade = forward.headers().get(header::UPGRADE).cloned().zip(client_upgrade);
         let timeout = self.options.response_timeout.min(route.target.response_timeout);
         let answer = tokio::time::timeout(timeout, self.handlers.send(backend, forward)).await;
         let answer = answer.map_err(|_| {
@@ -120,7 +124,7 @@ impl Proxy {
             Problem::new(StatusCode::GATEWAY_TIMEOUT, text)
         })?;
         let answer = answer.map_err(|error| self.refusal(&error))?;
-        Ok(self.answered(answer, client_upgrade, in_flight, request_id))
+        self.answered(answer, upgrade, in_flight, request_id)
     }
 
     async fn check_access(&self, route: &Route, webhook: &str, environment: &str, headers: &HeaderMap) -> Result<(), Problem> {
@@ -138,13 +142,8 @@ impl Proxy {
     /// The request as the handler gets it.
     fn forwarded(&self, request: Request, to: &Forwarded<'_>) -> Result<http::Request<Body>, Problem> {
         let (mut parts, body) = request.into_parts();
-        if parts.version == Version::HTTP_2
-            && let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
-        {
-            parts.headers.entry(header::HOST).or_insert(host);
-        }
         let upgrade = headers::towards_handler(&mut parts.headers, to.request_id, to.peer, to.prefix);
-        if let Some(protocol) = upgrade {
+        if let Some(protocol) = upgrade.filter(|protocols| to.is_upgradable && headers::is_foreign(protocols)) {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, protocol);
         }
@@ -159,28 +158,18 @@ impl Proxy {
         parts.version = Version::HTTP_11;
         let limit = usize::try_from(self.options.body_limit).unwrap_or(usize::MAX);
         // Most requests have none.
-        let body = if body.is_end_stream() { Body::empty() } else { Body::new(Limited::new(body, limit)) };
+        let body = if body.is_end_stream() { Body::empty() } else { Body::new(Limited::new(clients_body::marked(body), limit)) };
         Ok(http::Request::from_parts(parts, body))
-    }
-
-    fn too_large(&self) -> Problem {
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {} bytes", self.options.body_limit))
     }
 
     /// Why a handler gave no answer.
     fn refusal(&self, failure: &Failure) -> Problem {
         let text = match failure {
             Failure::Connect => "the handler does not accept connections",
-            Failure::Exchange(error) => {
-                let mut cause: Option<&dyn std::error::Error> = Some(error);
-                while let Some(inner) = cause {
-                    if inner.is::<LengthLimitError>() {
-                        return self.too_large();
-                    }
-                    cause = inner.source();
-                }
-                "the handler closed the connection without an answer"
-            }
+            Failure::Exchange(error) => match clients_body::blame(error, self.options.body_limit) {
+                Some(problem) => return problem,
+                None => "the handler closed the connection without an answer",
+            },
         };
         Problem::new(StatusCode::BAD_GATEWAY, format!("{text}; `hookwright logs --deployment` shows what it says"))
     }
@@ -189,31 +178,33 @@ impl Proxy {
     fn answered(
         &self,
         mut answer: http::Response<Answer>,
-        client: Option<hyper::upgrade::OnUpgrade>,
+        asked: Option<(HeaderValue, hyper::upgrade::OnUpgrade)>,
         in_flight: InFlight,
         request_id: &str,
-    ) -> Response {
+    ) -> Result<Response, Problem> {
         let protocol = headers::towards_client(answer.headers_mut(), request_id, self.options.sandbox_csp);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Taken for the client's wish otherwise, what the client sends next, its next request, would be raw bytes for the handler.
+            let wished = protocol.zip(asked).filter(|(protocol, (asked, _))| headers::is_one_of(protocol, asked));
+            let Some((protocol, (_, client))) = wished else {
+                let text = "the handler switched to a protocol that the client did not ask for; it has to answer in HTTP";
+                return Err(Problem::new(StatusCode::BAD_GATEWAY, text));
+            };
             let handler = hyper::upgrade::on(&mut answer);
             let headers = answer.headers_mut();
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            if let Some(protocol) = protocol {
-                headers.insert(header::UPGRADE, protocol);
-            }
-            if let Some(client) = client {
-                tokio::spawn(async move {
-                    tunnel(client, handler).await;
-                    drop(in_flight);
-                });
-            }
-            return answer.map(|_| Body::empty());
+            headers.insert(header::UPGRADE, protocol);
+            tokio::spawn(async move {
+                tunnel(client, handler).await;
+                drop(in_flight);
+            });
+            return Ok(answer.map(|_| Body::empty()));
         }
         let held = move |frame| {
             let _in_flight = &in_flight;
             frame
         };
-        answer.map(|body| Body::new(body.map_frame(held)))
+        Ok(answer.map(|body| Body::new(body.map_frame(held))))
     }
 }
 

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
 use crate::proxy::tunnel;
-use crate::{Problem, headers};
+use crate::{Problem, clients_body, headers};
 
 /// How long a connection to the leader may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -88,7 +88,10 @@ impl Relay {
             (Ok(response), _) => Diverted::Answered(response),
             (Err(_), Some(again)) => Diverted::Here(again),
             (Err(error), None) if error.is_connect() => nobody(&format!("the daemon that leads, at {leader}, is not reached")),
-            (Err(_), None) => {
+            (Err(error), None) => {
+                if let Some(problem) = clients_body::blame(&error, u64::MAX) {
+                    return Diverted::Answered(problem.into_response());
+                }
                 let text = format!("the daemon that leads, at {leader}, broke off; look whether it was done, and ask again if not");
                 Diverted::Answered(Problem::new(StatusCode::BAD_GATEWAY, text).into_response())
             }
@@ -100,13 +103,8 @@ impl Relay {
         let (leader, peer) = to;
         let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         let (mut parts, body) = request.into_parts();
-        if parts.version == Version::HTTP_2
-            && let Some(host) = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
-        {
-            parts.headers.entry(header::HOST).or_insert(host);
-        }
         let protocol = headers::strip_hop_by_hop(&mut parts.headers);
-        renew_upgrade(&mut parts.headers, protocol);
+        renew_upgrade(&mut parts.headers, protocol.filter(|_| upgrade.is_some()));
         parts.headers.insert(PASSED_ON, HeaderValue::from_static("1"));
         if let Ok(peer) = HeaderValue::from_str(&peer.ip().to_string()) {
             parts.headers.append(FORWARDED_FOR, peer);
@@ -114,7 +112,7 @@ impl Relay {
         parts.uri = address(leader, &parts.uri);
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        let mut answer = self.client.request(http::Request::from_parts(parts, body)).await?;
+        let mut answer = self.client.request(http::Request::from_parts(parts, clients_body::marked(body))).await?;
         let protocol = headers::strip_hop_by_hop(answer.headers_mut());
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let leaders = hyper::upgrade::on(&mut answer);

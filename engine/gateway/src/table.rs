@@ -198,6 +198,8 @@ fn plain_path(path: &str) -> String {
         }
         decoded = next;
     }
+    // Whoever decodes first finds a query here too.
+    let decoded = decoded.split(['?', '#']).next().unwrap_or_default();
     let mut segments: Vec<String> = Vec::new();
     for segment in decoded.split(['/', '\\']) {
         let segment = segment.split(';').next().unwrap_or_default().trim_matches(|character: char| character <= ' ');
@@ -227,6 +229,8 @@ mod tests {
             "/issues?x",
             "\\issues",
             "/issues%00",
+            "/issues%3fx",
+            "/issues%2523x",
         ] {
             assert_eq!(plain_path(path), "issues", "{path}");
         }

@@ -208,6 +208,7 @@ fn passed_on(stored: &[(String, String)]) -> HeaderMap {
         }
     }
     headers::strip_hop_by_hop(&mut map);
+    headers::strip_ours(&mut map);
     for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT, header::ACCEPT_ENCODING] {
         map.remove(name);
     }
@@ -257,7 +258,15 @@ mod tests {
 
     #[test]
     fn a_sources_own_signature_reaches_the_handler_under_another_name_and_nothing_of_its_connection_does() {
-        let stored = [("webhook-signature", "v1,x"), ("x-github-event", "push"), ("connection", "x-gone"), ("x-gone", "1"), ("host", "h")];
+        let stored = [
+            ("webhook-signature", "v1,x"),
+            ("x-github-event", "push"),
+            ("connection", "x-gone"),
+            ("x-gone", "1"),
+            ("host", "h"),
+            ("webhook_id", "forged"),
+            ("x-forwarded-for", "1.2.3.4"),
+        ];
         let map = passed_on(&stored.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(map["x-original-webhook-signature"], "v1,x");
         assert_eq!(map["x-github-event"], "push");

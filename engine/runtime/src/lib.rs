@@ -2,7 +2,7 @@
 //! No secret is written to disk: orders travel over the supervisor's standard input.
 
 mod commands;
-mod etc;
+mod copies;
 mod executor;
 mod instance;
 mod listeners;

@@ -2,7 +2,7 @@
 //! Invariant: nothing is shown that is not listed here, given by the caller or part of the image, and a link of an image is never followed
 //! on this machine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hookwright_core::PortError;
 
-use crate::etc::Etc;
+use crate::copies::Copies;
 use crate::executor::TOOLCHAINS;
 use crate::supervisor::{Mount, Sandbox};
 
@@ -74,6 +74,9 @@ const DEPTH: usize = 3;
 const ENTRIES: usize = 20_000;
 /// An image that is shown in more pieces than this covers the machine's own folders too finely.
 const PIECES: usize = 4_000;
+/// A piece of a toolchain with at most so many entries and bytes is copied.
+const SMALL_ENTRIES: usize = 150;
+const SMALL_BYTES: u64 = 2 << 20;
 /// How long the trial may take.
 const TRIAL: Duration = Duration::from_secs(10);
 
@@ -86,8 +89,8 @@ pub struct Bubblewrap {
     program: PathBuf,
     /// Programs of this machine.
     machine: Vec<Mount>,
-    /// What is shown of `/etc`, once it is gathered in one folder.
-    etc: Option<Etc>,
+    /// What is shown in small pieces, once it is gathered in folders.
+    copies: Vec<Copies>,
 }
 
 impl Bubblewrap {
@@ -114,7 +117,7 @@ impl Bubblewrap {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let managers = crate::executor::lent().filter(|(name, _)| TOOLCHAINS.iter().any(|(variable, _)| variable == name));
         let managers: Vec<PathBuf> = managers.map(|(_, root)| PathBuf::from(root)).collect();
-        let found = Self { program, machine: machine(&folders, &managers, home.as_deref()), etc: None };
+        let found = Self { program, machine: machine(&folders, &managers, home.as_deref()), copies: Vec::new() };
         let words = crate::supervisor::trial(found.sandbox(Vec::new(), None, false));
         let shown = found.program.display();
         let advice = "allow user namespaces (`sysctl kernel.unprivileged_userns_clone=1`, `user.max_user_namespaces`, the AppArmor profile of bwrap) \
@@ -148,21 +151,31 @@ impl Bubblewrap {
         Err(refused(if line.is_empty() { status.to_string() } else { line }))
     }
 
-    /// The same with what is shown of `/etc` gathered in `folder`, which is this sandbox's own: it starts faster.
+    /// The same with what is shown of `/etc` and of toolchains in small pieces gathered below `folder`, which is this sandbox's own: it starts faster.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn gathered(mut self, folder: &Path) -> io::Result<Self> {
         let (etc, rest): (Vec<Mount>, Vec<Mount>) = self.machine.into_iter().partition(|mount| target(mount).starts_with("/etc"));
         self.machine = rest;
-        self.etc = Some(Etc::copy(folder, etc.iter().map(|mount| target(mount).to_owned()).collect())?);
+        let etc = etc.iter().map(|mount| target(mount).to_owned()).collect();
+        self.copies.push(Copies::new(folder, Path::new("/etc"), etc, &[])?);
+        // Workspaces stand beside it and are mounted where they are: what holds them cannot be one mount that nobody may write to.
+        let own = folder.canonicalize()?;
+        for (root, pieces) in small_pieces(&self.machine).into_iter().filter(|(root, _)| !own.starts_with(root)) {
+            self.machine.retain(|mount| !pieces.iter().any(|piece| target(mount) == piece));
+            let others: Vec<PathBuf> =
+                self.machine.iter().map(target).filter(|other| other.starts_with(&root)).map(Path::to_owned).collect();
+            self.copies.push(Copies::new(&folder.join("toolchains").join(file_name(&root)), &root, pieces, &others)?);
+        }
         Ok(self)
     }
 
     /// What every sandbox shows of the machine.
     fn machine(&self) -> Vec<Mount> {
-        let etc = self.etc.as_ref().map(|etc| Mount::Read { source: etc.shown(), target: PathBuf::from("/etc") });
-        self.machine.iter().cloned().chain(etc).collect()
+        // The others are mounted into these.
+        let copies = self.copies.iter().map(|copies| Mount::Read { source: copies.shown(), target: copies.root().to_owned() });
+        copies.chain(self.machine.iter().cloned()).collect()
     }
 
     /// A sandbox with these mounts besides the programs of the machine.
@@ -195,6 +208,50 @@ impl Bubblewrap {
         all.extend(mounts);
         Ok(Sandbox { program: self.program.clone(), mounts: all, scratch_bytes: scratch(memory), network: true })
     }
+}
+
+/// Folders of toolchains, such as `~/.pyenv`, that are shown in several small pieces, with these: files and folders below which nothing else is mounted.
+fn small_pieces(mounts: &[Mount]) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+    let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for mount in mounts {
+        let Mount::Read { source, target } = mount else { continue };
+        let holds_others = mounts.iter().any(|other| self::target(other) != target && self::target(other).starts_with(target));
+        // What the system has is one piece.
+        let Some(root) = target.parent().filter(|root| root.components().count() > 2 && !root.starts_with("/usr")) else { continue };
+        if source == target && !holds_others && is_small(source) {
+            found.entry(root.to_owned()).or_default().push(target.clone());
+        }
+    }
+    // One in place of one is no gain, and nothing is mounted over what stands further up.
+    let roots: Vec<PathBuf> = found.keys().cloned().collect();
+    found.retain(|root, pieces| {
+        let is_covered = mounts.iter().any(|mount| root.starts_with(target(mount)))
+            || roots.iter().any(|other| other != root && root.starts_with(other));
+        pieces.len() > 1 && !is_covered
+    });
+    found
+}
+
+/// Whether a copy costs next to nothing, and neither does looking whether it is still true.
+fn is_small(path: &Path) -> bool {
+    let (mut open, mut entries, mut bytes) = (vec![path.to_owned()], 0, 0);
+    while let Some(next) = open.pop() {
+        let Ok(metadata) = next.symlink_metadata() else { return false };
+        entries += 1;
+        bytes += metadata.len();
+        if entries > SMALL_ENTRIES || bytes > SMALL_BYTES {
+            return false;
+        }
+        if metadata.is_dir() {
+            open.extend(children(&next));
+        }
+    }
+    true
+}
+
+/// A name for the folder that another one is copied to; no two have the same.
+fn file_name(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').replace('-', "--").replace('/', "-")
 }
 
 /// How much of the memory `/tmp` may take.
@@ -252,6 +309,9 @@ fn machine(path: &[PathBuf], managers: &[PathBuf], home: Option<&Path>) -> Vec<M
     }
     credentials(Path::new("/usr/etc"), DEPTH, &mut budget, &mut hidden);
     credentials(Path::new("/usr/local/etc"), DEPTH, &mut budget, &mut hidden);
+    // A folder of programs may stand in one that was shown for another's sake.
+    let all = shown.clone();
+    shown.retain(|path| !all.iter().any(|other| other != path && path.starts_with(other)));
     let empty = |target: PathBuf| Mount::Read { source: PathBuf::from("/dev/null"), target };
     shown.into_iter().map(link_or_read).chain(hidden.into_iter().map(empty)).collect()
 }
@@ -417,6 +477,39 @@ mod tests {
         for empty in [".nvm/versions/node/v22/lib/.npmrc", ".pyenv/versions/3.13/pip.conf"] {
             assert_eq!(seen(&mounts, &home.join(empty)), Some(PathBuf::from("/dev/null")), "{empty}");
         }
+    }
+
+    #[test]
+    fn small_pieces_of_a_toolchain_are_one_mount_and_what_holds_credentials_or_much_is_not_among_them() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = folder.path();
+        for name in [".pyenv/shims/python", ".pyenv/libexec/pyenv", ".pyenv/version", ".pyenv/plugins/.npmrc", ".rustup/settings.toml"] {
+            file(home, name);
+        }
+        for number in 0..=SMALL_ENTRIES {
+            file(home, &format!(".pyenv/versions/3.13/{number}"));
+        }
+        let mounts = machine(&[home.join(".pyenv/shims")], &[home.join(".pyenv"), home.join(".rustup")], Some(home));
+        let before = mounts.len();
+        let sandbox = Bubblewrap { program: PathBuf::from("bwrap"), machine: mounts, copies: Vec::new() };
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let gathered = sandbox.gathered(data.path()).expect("copies").machine();
+        let copied = seen(&gathered, &home.join(".pyenv/version")).expect("it is shown");
+        assert!(copied.starts_with(data.path()), "{}", copied.display());
+        assert_eq!(fs::read_to_string(copied).expect("a copy"), ".pyenv/version");
+        for own in [".pyenv/versions/3.13/1", ".pyenv/plugins", ".rustup/settings.toml"] {
+            assert_eq!(seen(&gathered, &home.join(own)), Some(home.join(own)), "{own} is mounted itself");
+        }
+        assert_eq!(seen(&gathered, &home.join(".pyenv/plugins/.npmrc")), Some(PathBuf::from("/dev/null")));
+        assert!(gathered.len() < before, "{} mounts instead of {before}", gathered.len());
+
+        // A data folder inside: nothing above it may become a mount.
+        let sandbox =
+            Bubblewrap { program: PathBuf::from("bwrap"), machine: machine(&[], &[home.join(".pyenv")], None), copies: Vec::new() };
+        let inside = home.join(".pyenv/data/sandbox");
+        fs::create_dir_all(&inside).expect("a folder");
+        let gathered = sandbox.gathered(&inside).expect("copies").machine();
+        assert_eq!(seen(&gathered, &home.join(".pyenv/version")), Some(home.join(".pyenv/version")));
     }
 
     #[test]

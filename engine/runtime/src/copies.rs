@@ -1,5 +1,5 @@
-//! One folder with copies of what sandboxes see of the machine's `/etc`, so that it takes one mount instead of two dozen: each costs
-//! the kernel time when a sandbox begins and again when it ends.
+//! One folder with copies of what sandboxes see of a folder of the machine in many small pieces, such as `/etc`, so that it takes one mount instead of two
+//! dozen: each costs the kernel time when a sandbox begins and again when it ends.
 //! Invariant: only what is named is copied, and a change of it is there before the next sandbox starts, at most [`FRESH`] late.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +16,17 @@ use crate::supervised::{remove_tree, write_aside};
 
 /// The originals are looked at again after this time.
 const FRESH: Duration = Duration::from_secs(1);
-/// The folder that is bound, what is being made beside it, and what the copies were made of.
-const SHOWN: &str = "etc";
+/// What is being made beside the folder that is bound, and what the copies were made of.
 const ASIDE: &str = "aside";
 const STAMPS: &str = "stamps.json";
 
 /// The copies and what they were made of.
 #[derive(Debug)]
-pub(crate) struct Etc {
+pub(crate) struct Copies {
     folder: PathBuf,
-    /// Full paths below `/etc`.
+    /// The folder of the machine that they are shown as.
+    root: PathBuf,
+    /// Full paths below it.
     originals: Vec<PathBuf>,
     state: Mutex<State>,
 }
@@ -37,28 +38,42 @@ struct State {
     stamps: BTreeMap<PathBuf, u64>,
 }
 
-impl Etc {
-    /// Copies `originals`, whole paths below `/etc`, into `folder`. What an earlier daemon copied there is kept as far as it is true:
-    /// handlers that outlived it show that very folder.
-    pub(crate) fn copy(folder: &Path, originals: Vec<PathBuf>) -> io::Result<Self> {
-        fs::create_dir_all(folder.join(SHOWN))?;
+impl Copies {
+    /// Copies `originals`, whole paths below `root`, into `folder`, and makes room for `others`, which are folders mounted among them. What an earlier daemon
+    /// copied there is kept as far as it is true: handlers that outlived it show that very folder.
+    pub(crate) fn new(folder: &Path, root: &Path, originals: Vec<PathBuf>, others: &[PathBuf]) -> io::Result<Self> {
         // Without a list that can be read everything is copied again.
         let stamps = fs::read(folder.join(STAMPS)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        let etc = Self { folder: folder.to_owned(), originals, state: Mutex::new(State { looked: Instant::now(), stamps }) };
-        etc.renew(&mut etc.state.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(etc)
+        let state = Mutex::new(State { looked: Instant::now(), stamps });
+        let copies = Self { folder: folder.to_owned(), root: root.to_owned(), originals, state };
+        fs::create_dir_all(copies.place())?;
+        for other in others.iter().filter_map(|other| other.strip_prefix(root).ok()) {
+            fs::create_dir_all(copies.place().join(other))?;
+        }
+        copies.renew(&mut copies.state.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(copies)
     }
 
-    /// The folder to show as `/etc`, up to date. Sandboxes that run see what is exchanged in it too.
+    /// Where the copies stand: a folder of the same name.
+    fn place(&self) -> PathBuf {
+        self.folder.join(self.root.file_name().unwrap_or_default())
+    }
+
+    /// What they are shown as.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder to show, up to date. Sandboxes that run see what is exchanged in it too.
     pub(crate) fn shown(&self) -> PathBuf {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= FRESH {
             if let Err(error) = self.renew(&mut state) {
-                tracing::warn!(folder = %self.folder.display(), %error, "sandboxes go on with older copies of the machine's `/etc`");
+                tracing::warn!(folder = %self.folder.display(), %error, "sandboxes go on with older copies of `{}`", self.root.display());
             }
             state.looked = Instant::now();
         }
-        self.folder.join(SHOWN)
+        self.place()
     }
 
     fn renew(&self, state: &mut State) -> io::Result<()> {
@@ -70,8 +85,8 @@ impl Etc {
             return Ok(());
         }
         for path in &changed {
-            let Ok(place) = path.strip_prefix("/etc") else { continue };
-            self.exchange(path, &self.folder.join(SHOWN).join(place), now.contains_key(path))?;
+            let Ok(place) = path.strip_prefix(&self.root) else { continue };
+            self.exchange(path, &self.place().join(place), now.contains_key(path))?;
         }
         state.stamps = now;
         write_aside(&self.folder, STAMPS, &serde_json::to_vec(&state.stamps)?)
@@ -160,7 +175,7 @@ fn stamp(path: &Path) -> u64 {
 mod tests {
     use super::*;
 
-    fn seconds_pass(etc: &Etc) {
+    fn seconds_pass(etc: &Copies) {
         let mut state = etc.state.lock().expect("no thread panicked");
         state.looked = Instant::now().checked_sub(2 * FRESH).expect("a machine that runs for a while");
     }
@@ -169,7 +184,7 @@ mod tests {
     fn what_is_named_is_copied_with_its_links_and_nothing_else() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let originals = vec![PathBuf::from("/etc/passwd"), PathBuf::from("/etc/alternatives"), PathBuf::from("/etc/not-there")];
-        let etc = Etc::copy(folder.path(), originals).expect("it is copied");
+        let etc = Copies::new(folder.path(), Path::new("/etc"), originals, &[]).expect("it is copied");
         let shown = etc.shown();
         assert_eq!(fs::read(shown.join("passwd")).expect("a copy"), fs::read("/etc/passwd").expect("the original"));
         let mut names: Vec<_> = fs::read_dir(&shown).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
@@ -196,8 +211,8 @@ mod tests {
         fs::create_dir(&nested).expect("a folder");
         fs::write(&file, "before").expect("a file");
         fs::write(nested.join("inside"), "before").expect("a file");
-        let etc = Etc::copy(folder.path(), vec![file.clone(), nested.clone()]).expect("it is copied");
-        let copied = |path: &Path| etc.folder.join(SHOWN).join(path.strip_prefix("/etc").expect("below /etc"));
+        let etc = Copies::new(folder.path(), Path::new("/etc"), vec![file.clone(), nested.clone()], &[]).expect("it is copied");
+        let copied = |path: &Path| etc.place().join(path.strip_prefix("/etc").expect("below /etc"));
         // What a sandbox has bound stays this very folder.
         let bound = fs::metadata(etc.shown()).expect("a folder").ino();
 
@@ -214,7 +229,7 @@ mod tests {
         assert!(!copied(&file).exists(), "what is gone there is gone here");
 
         fs::write(nested.join("inside"), "while no daemon ran").expect("a file");
-        let next = Etc::copy(folder.path(), vec![nested.clone()]).expect("it is taken over");
+        let next = Copies::new(folder.path(), Path::new("/etc"), vec![nested.clone()], &[]).expect("it is taken over");
         assert_eq!(fs::metadata(next.shown()).expect("a folder").ino(), bound, "handlers that outlived the daemon show it");
         assert_eq!(fs::read_to_string(copied(&nested).join("inside")).expect("a copy"), "while no daemon ran");
     }

@@ -8,6 +8,7 @@ use thirtyfour::Key;
 
 use super::BINARY;
 use super::browser::{Browser, Script};
+use super::look::inspect;
 
 fn example() -> WorkingCopy {
     WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"))
@@ -34,7 +35,8 @@ async fn a_first_push_is_watched_approved_and_rolled_back_through_the_pages() {
     assert_eq!(browser.run("return window.untouched").await, json!(true));
 
     browser.press("td[data-column=production] .waits").await;
-    browser.until_text("the gate", "#gates", "approvals").await;
+    browser.until_text("the gate", "#gates", "enough people said yes").await;
+    browser.until_text("the command that does the same", "#gates code", "hookwright approve hello-python production").await;
     browser.fill("textarea[name=reason]", "looks right").await;
     browser.press("button[value=approve]").await;
     browser.until_text("the word about it", ".said", "approval is recorded").await;
@@ -154,4 +156,48 @@ async fn with_a_keyboard_alone_one_signs_in_finds_what_waits_and_approves_it() {
     daemon.answers("hello-python", "production", "Hello").await;
     browser.type_keys("gr").await;
     browser.until_text("the runs", "h1", "Runs").await;
+    // A page that has nothing to search is left for the board's field.
+    browser.open("/webhooks/hello-python").await;
+    browser.until("the page", "#flow").await;
+    browser.type_keys("/").await;
+    browser.until("the board", ".board").await;
+    assert_eq!(browser.run("return document.activeElement.name").await, json!("text"));
+}
+
+#[tokio::test]
+async fn a_first_push_with_a_mistake_is_said_where_people_look_and_a_later_one_names_the_run_its_outputs_came_from() {
+    let daemon = Daemon::start(BINARY).await;
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.sign_in(daemon.token(), Script::On).await;
+    assert_eq!(browser.path().await, "/first-push");
+    let copy = example();
+    let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
+    let stage = "pipeline:\n  stages:\n    made: { needs: [checkout], run: 'echo made > made.txt', inputs: [server.py], outputs: [made.txt] }\n";
+    copy.write("webhook.yaml", &format!("{spec}{stage}").replace("handler:", "handlr:")).commit("Begin");
+    copy.push(&daemon, "hello-python");
+    // The first steps follow by themselves.
+    browser.until_text("that it failed", "#strays .row", "failed").await;
+    browser.until_text("the way on", "#strays", "Mend it, commit and push again").await;
+    let mut found = inspect(&browser, "first-push-failed").await;
+    browser.press("#strays .row-link").await;
+    let lines = browser.until_text("the mistake", ".notice-lines", "handlr").await;
+    let (line, mark) = lines.split_once("^^^^").expect("the place is marked below its line");
+    assert!(line.lines().count() >= 3 && mark.contains("did you mean"), "{lines}");
+    found.extend(inspect(&browser, "run-with-mistake").await);
+    browser.open("/webhooks/hello-python").await;
+    browser.until_text("its runs, for there is no webhook yet", "h1", "Runs").await;
+    browser.until_text("what went wrong, in a line", ".row-why", "handlr").await;
+
+    copy.edit("webhook.yaml", "handlr:", "handler:");
+    for (number, text) in [(2, "one"), (3, "two")] {
+        copy.write("notes.txt", text).commit("Mend");
+        copy.push(&daemon, "hello-python");
+        daemon.run_ended("hello-python", number).await;
+    }
+    let run = daemon.get("/api/v1/runs?webhook=hello-python").await["items"][0]["id"].as_str().expect("a run").to_owned();
+    browser.open(&format!("/runs/{run}")).await;
+    browser.until_text("where the outputs came from", "#run .row-meta a", "from run 2").await;
+    browser.open(&format!("/runs/{run}/stages/made")).await;
+    browser.until_text("the same beside its log", ".facts a", "from run 2").await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }

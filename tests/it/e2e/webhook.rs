@@ -31,6 +31,9 @@ async fn what_changed_between_releases_is_told_and_a_mistake_in_the_spec_is_mark
     let names = browser.until_text("the names under config", ".names", "OPENS_THE_SHOP").await;
     assert!(names.contains("new"), "{names}");
     assert!(text.contains("image size") && !text.contains("Are not in it any more"), "{text}");
+    browser.resize(360, 740).await;
+    let hidden = "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1).length";
+    assert_eq!(browser.run(hidden).await, serde_json::json!(0), "on a phone what changed is read without moving it aside");
     let mut found = inspect(&browser, "compare-commits").await;
     browser.open(&format!("/webhooks/hello-python/compare?before={newest}&after={oldest}")).await;
     browser.until_text("what goes with it", "main", "Are not in it any more").await;
@@ -112,6 +115,10 @@ config:
     let answer = std::process::Command::new("sh").args(["-c", &generic]).output().expect("a shell");
     assert!(String::from_utf8_lossy(&answer.stdout).contains("evt_"), "{generic}: {answer:?}");
     let found = inspect(&browser, "webhook-called").await;
+    browser.open("/webhooks/hello-python/triggers").await;
+    let steps = browser.until_text("what is left to do", ".steps-by-hand", "Payload URL").await;
+    assert!(steps.contains(&format!("{}/hooks/", daemon.address())), "the steps name the whole address: {steps}");
+    browser.open("/webhooks/hello-python").await;
     browser.press("#logs .tail a").await;
     browser.until("the whole log", "#log").await;
     assert!(found.is_empty(), "{}", found.join("\n"));

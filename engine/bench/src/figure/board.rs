@@ -150,7 +150,7 @@ async fn waiting(stock: &Stock, names: &[WebhookName], models: &[Promotion]) -> 
             webhook,
             release,
             status: PromotionStatus::Waiting,
-            status_reason: Some("`approvals`: 0 of 1 approvals; it may be given by anyone who may approve".to_owned()),
+            status_reason: Some("`approvals`: 0 of 1 approvals; it may be given by anyone with the role approver".to_owned()),
             deployment: None,
             ended_at: None,
             ..model.clone()

@@ -223,6 +223,11 @@ impl Configuration {
             seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
             seconds => format!("{seconds} s"),
         };
+        let room = |bytes: u64| match bytes {
+            0 => "without a limit".to_owned(),
+            bytes if bytes % (1 << 30) == 0 => format!("{} GiB", bytes >> 30),
+            bytes => format!("{} MiB", bytes >> 20),
+        };
         let database = self.database.split(':').next().filter(|kind| !kind.is_empty()).unwrap_or("sqlite");
         let rows: [(&str, String, &str); 17] = [
             ("data", self.data.display().to_string(), "Where the daemon keeps everything."),
@@ -233,7 +238,7 @@ impl Configuration {
             ("retention.deployments", time(self.retention.deployments), "How long logs and files of a replaced deployment are kept."),
             ("retention.cache", time(self.retention.cache), "How long outputs that nobody used again stay in the cache."),
             ("retention.events", time(self.retention.events), "How long received events are kept."),
-            ("retention.event_bytes", self.retention.event_bytes.to_string(), "Bytes that events may take; 0 is without a limit."),
+            ("retention.event_bytes", room(self.retention.event_bytes), "How much room events may take."),
             ("retention.event_keys", time(self.retention.event_keys), "How long an event is known again that comes a second time."),
             ("retention.dead_letters", time(self.retention.dead_letters), "How long given-up events keep fields that are redacted."),
             ("retention.traffic", time(self.retention.traffic), "How long it is kept how many requests there were in which minute."),

@@ -35,7 +35,7 @@ fn judge(facts: &Facts<'_>, policy: &Approvals) -> Verdict {
         return Verdict::pass(format!("approved by {}", users.into_iter().collect::<Vec<_>>().join(", ")));
     }
     let mut who = match policy.from.is_empty() {
-        true => "anyone who may approve".to_owned(),
+        true => "anyone with the role approver".to_owned(),
         false => policy.from.iter().map(name).collect::<Vec<_>>().join(", "),
     };
     if policy.by_author == Some(false) {

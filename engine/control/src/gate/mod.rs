@@ -93,10 +93,10 @@ fn hold_gate(facts: &Facts<'_>) -> Verdict {
     if by_person || approved {
         return Verdict::pass("a person asked for it after the hold began");
     }
-    let Hold { webhook, environment, actor, reason, since, .. } = hold;
+    let Hold { webhook, environment, actor, reason, .. } = hold;
     let reason = match &hold.release {
-        Some(release) => format!("{actor} rolled `{environment}` back to {release} at {since}: {reason}"),
-        None => format!("{actor} holds `{environment}` since {since}: {reason}"),
+        Some(release) => format!("{actor} rolled `{environment}` back to {release}: {reason}"),
+        None => format!("{actor} holds `{environment}`: {reason}"),
     };
     Verdict::wait(reason, format!("hookwright promote {webhook} {environment}, or hookwright hold end {webhook} {environment}"))
 }
@@ -115,14 +115,14 @@ fn unknown_gates(facts: &Facts<'_>) -> Vec<GateVerdict> {
     }
     let overridden = facts.approvals.iter().rev().find(|approval| approval.decision == Decision::Override);
     let Promotion { webhook, environment, .. } = facts.promotion;
-    let judge = |gate: &str| match overridden {
+    let judged = match overridden {
         Some(by) => Verdict::pass(format!("{} overrode it: {}", by.user, by.reason.as_deref().unwrap_or("no reason given"))),
         None => Verdict::block(
-            format!("`{gate}` is declared and this version cannot evaluate it"),
+            "it is declared, and this version cannot evaluate it".to_owned(),
             format!(
                 "an admin may override it with a reason for `{webhook}` in `{environment}`, or remove it from the default branch's spec"
             ),
         ),
     };
-    names.keys().map(|gate| verdict(gate, judge(gate))).collect()
+    names.keys().map(|gate| verdict(gate, judged.clone())).collect()
 }

@@ -14,6 +14,8 @@ use hookwright_store::{FailedDeployment, PromotionFilter, ReleaseInfo, Strip, We
 use serde::{Deserialize, Serialize};
 
 use super::release::{ReleaseShown, short};
+use super::run_list::RunRow;
+use super::stray::strays;
 use super::{Answer, Layout};
 use crate::error::{Query, Result};
 use crate::show::{Badge, Drawing, Moment, visible};
@@ -55,6 +57,8 @@ pub(crate) struct BoardPage {
     mine: usize,
     failing: usize,
     pages: Option<Pages>,
+    /// Pushes that no webhook came of.
+    strays: Vec<RunRow>,
 }
 
 /// Which part of a long board this is, and where the others are.
@@ -185,6 +189,7 @@ impl View for BoardPage {
             mine: 1,
             failing: 0,
             pages: Some(Pages { first: 1, last: 100, found: 250, earlier: Some("/x".into()), later: Some("/y".into()) }),
+            strays: vec![RunRow::sample()],
         }
     }
 }
@@ -399,6 +404,7 @@ async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, 
         mine,
         failing,
         pages,
+        strays: strays(state, visitor).await?,
     })
 }
 

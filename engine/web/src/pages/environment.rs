@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::{Action, ConfigName, EnvironmentName, ReleaseId, SecretValue, Timestamp, Traffic, WebhookName};
+use hookwright_spec::{Environment, Promote};
 use hookwright_store::PromotionFilter;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,8 @@ pub(crate) struct EnvironmentPage {
     p50: Option<String>,
     p95: Option<String>,
     hold: HoldCard,
+    /// What has to happen before something is deployed here.
+    arrives: String,
     live_url: Option<String>,
     events_url: String,
     deployments: Vec<DeploymentRow>,
@@ -101,6 +104,7 @@ impl View for EnvironmentPage {
             p50: Some("5 ms".into()),
             p95: None,
             hold: HoldCard::sample(),
+            arrives: text(),
             live_url: Some("/x".into()),
             events_url: "/x".into(),
             deployments: vec![deployment],
@@ -182,6 +186,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
         p50: latency(0.5),
         p95: latency(0.95),
         cell: cell_of(&state, &visitor, &webhook, &environment).await?,
+        arrives: declared.map(arrives).unwrap_or_default(),
         hold: HoldCard::fetch(&state, &visitor, &webhook, &environment).await?,
         live_url: live.map(|live| urls::deployment(live.id)),
         events_url: urls::events_in(&webhook, &environment),
@@ -199,6 +204,19 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
         environment: environment.to_string(),
     };
     Ok(template::page(&page))
+}
+
+/// What has to happen before something is deployed to an environment.
+fn arrives(place: &Environment) -> String {
+    let after: Vec<&str> = place.after.iter().map(EnvironmentName::as_str).collect();
+    let when = if after.is_empty() { "a run of the default branch succeeds".to_owned() } else { format!("a release is live in {}", after.join(", ")) };
+    let then = match (&place.approvals, place.promote) {
+        (Some(approvals), _) if approvals.count == 1 => ", and somebody approves it".to_owned(),
+        (Some(approvals), _) => format!(", and {} people approve it", approvals.count),
+        (None, Promote::Manual) => ", and somebody promotes it".to_owned(),
+        (None, _) => String::new(),
+    };
+    format!("It is once {when}{then}.")
 }
 
 /// Which release.

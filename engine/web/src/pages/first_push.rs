@@ -4,6 +4,8 @@ use axum::extract::State;
 use hookwright_core::{Action, Grant, Role, Scope};
 use serde::{Deserialize, Serialize};
 
+use super::run_list::RunRow;
+use super::stray::strays;
 use super::{Answer, Layout};
 use crate::error::Result;
 use crate::template::{self, View};
@@ -24,6 +26,8 @@ pub(crate) struct FirstPushPage {
     make: Option<&'static str>,
     /// Whether `remote` holds a token that was just made.
     made: bool,
+    /// What was pushed already and did not become a webhook.
+    strays: Vec<RunRow>,
 }
 
 impl View for FirstPushPage {
@@ -32,7 +36,7 @@ impl View for FirstPushPage {
     #[cfg(test)]
     fn sample() -> Self {
         let (origin, remote, make) = ("http://<b>hostile".into(), "http://x".into(), Some("/x"));
-        Self { layout: Layout::sample(), origin, remote, empty: true, may_push: true, make, made: true }
+        Self { layout: Layout::sample(), origin, remote, empty: true, may_push: true, make, made: true, strays: vec![RunRow::sample()] }
     }
 }
 
@@ -46,7 +50,7 @@ async fn page(state: &WebState, visitor: &Visitor, token: Option<&str>) -> Resul
     };
     let make = actor.may(Action::Administer, None, None).then_some(urls::FIRST_PUSH);
     let (layout, may_push) = (Layout::new(visitor, "board", "First push"), actor.may(Action::Develop, None, None));
-    Ok(FirstPushPage { layout, origin, remote, empty, may_push, make, made: token.is_some() })
+    Ok(FirstPushPage { layout, origin, remote, empty, may_push, make, made: token.is_some(), strays: strays(state, visitor).await? })
 }
 
 /// Shows them.

@@ -26,6 +26,7 @@ pub(crate) mod sign_in;
 pub(crate) mod spec;
 pub(crate) mod stage;
 pub(crate) mod status;
+mod stray;
 pub(crate) mod tail;
 pub(crate) mod test_list;
 mod theme;

@@ -61,6 +61,8 @@ pub(crate) struct PromotionPage {
 #[derive(Serialize)]
 struct Gate {
     name: String,
+    /// What it asks, in words.
+    about: &'static str,
     badge: Badge,
     reason: String,
     unblock: String,
@@ -116,7 +118,7 @@ impl View for PromotionPage {
             digest: "sha256:0123".into(),
             current: Some(ReleaseShown::sample()),
             changes: vec![Change { what: text(), before: None, after: Some(text()) }],
-            gates: vec![Gate { name: text(), badge: badge(), reason: text(), unblock: text() }],
+            gates: vec![Gate { name: text(), about: "asks", badge: badge(), reason: text(), unblock: text() }],
             decisions: vec![Decided { badge: badge(), user: text(), reason: Some(text()), at: Moment::sample() }],
             deployment: Some("/deployments/1".into()),
             decide: Some("/x".into()),
@@ -218,6 +220,24 @@ fn badge(decision: Decision) -> Badge {
     }
 }
 
+/// What a gate asks, in words.
+fn about(gate: &str) -> &'static str {
+    match gate {
+        "config" => "whether every required setting and secret has a value here",
+        "hold" => "whether somebody holds the environment, so that nothing arrives by itself",
+        "approvals" => "whether enough people said yes to this very release",
+        "windows" => "whether releases may arrive at this time",
+        _ => "a check that the spec asks for",
+    }
+}
+
+/// A remedy with its commands marked as such: they stand alone, or between `; ` and `, or `.
+fn commands(remedy: &str) -> String {
+    let mark = |part: &str| if part.starts_with("hookwright ") && !part.contains('`') { format!("`{part}`") } else { part.to_owned() };
+    let marked = |remedy: &str| remedy.split("; ").map(mark).collect::<Vec<_>>().join("; ");
+    remedy.split(", or ").map(marked).collect::<Vec<_>>().join(", or ")
+}
+
 /// Who or what opened a promotion, in words.
 fn origin(origin: &Origin) -> String {
     match origin {
@@ -260,9 +280,10 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     });
     let gates = promotion.verdicts.iter().map(|gate| Gate {
         name: visible(&gate.gate),
+        about: about(&gate.gate),
         badge: gate.verdict.kind.into(),
         reason: visible(&gate.verdict.reason),
-        unblock: visible(&gate.verdict.unblock),
+        unblock: commands(&visible(&gate.verdict.unblock)),
     });
     let blocked = promotion.verdicts.iter().any(|gate| gate.verdict.kind == VerdictKind::Block);
     let asks =
@@ -357,6 +378,16 @@ mod tests {
     use hookwright_core::{EnvironmentName, ReleaseId, Timestamp, WebhookName};
 
     use super::*;
+
+    #[test]
+    fn a_remedy_shows_which_of_its_words_are_commands() {
+        assert_eq!(commands("hookwright approve shop production"), "`hookwright approve shop production`");
+        assert_eq!(
+            commands("hookwright secret set shop production A; give `B` a default"),
+            "`hookwright secret set shop production A`; give `B` a default"
+        );
+        assert_eq!(commands("hookwright promote a b, or hookwright hold end a b"), "`hookwright promote a b`, or `hookwright hold end a b`");
+    }
 
     #[test]
     fn a_rollback_holds_until_something_else_has_arrived() {

@@ -1,6 +1,6 @@
 //! A run: its stages as a drawing and as a list, why it ended, what it left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -17,7 +17,7 @@ use super::test_list::{self, CaseShown};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Result};
 use crate::run::find;
-use crate::show::{Badge, Graph, Stage, bytes, took, visible};
+use crate::show::{Badge, Graph, Stage, bytes, took, visible, visible_lines};
 use crate::template::{self, View};
 use crate::visitor::{Deed, Visitor};
 use crate::{WebState, urls};
@@ -30,6 +30,8 @@ const OVERTAKEN: u32 = 20;
 pub(crate) struct RunPage {
     layout: Layout,
     run: RunRow,
+    /// Why it ended, with all its lines.
+    reason: Option<String>,
     over: bool,
     trusted: bool,
     superseded_by: Option<String>,
@@ -72,7 +74,7 @@ struct StageRow {
     attempt: u32,
     reason: Option<String>,
     took: Option<String>,
-    cached_from: Option<String>,
+    cached_from: Option<Link>,
     promotion: Option<String>,
     tests: Option<Tests>,
 }
@@ -125,13 +127,14 @@ impl View for RunPage {
             attempt: 2,
             reason: Some(text()),
             took: Some("2 s".into()),
-            cached_from: Some("/runs/2".into()),
+            cached_from: Some(Link { text: text(), url: "/runs/2".into() }),
             promotion: Some("/promotions/1".into()),
             tests: Some(tests),
         };
         Self {
             layout: Layout::sample(),
             run: RunRow::sample(),
+            reason: Some("<b>hostile\n  ^".into()),
             over: false,
             trusted: false,
             superseded_by: Some("/runs/2".into()),
@@ -166,7 +169,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     let plan: Option<Plan> = state.store.run_load(id).await?.and_then(|record| serde_json::from_str(&record.plan).ok());
     let records = state.store.stage_run_list(id).await?;
     let newest = newest(&records);
-    let rows: Vec<StageRow> = newest.values().map(|record| row(record, now)).collect();
+    let origins = origins(&state, &records).await?;
+    let rows: Vec<StageRow> = newest.values().map(|record| row(record, &origins, now)).collect();
     let stage_of: BTreeMap<_, _> = records.iter().map(|record| (record.stage_run.id, record.stage_run.stage.to_string())).collect();
     let artifacts = state.store.artifact_list(id).await?.into_iter().map(|artifact| ArtifactRow {
         name: visible(&artifact.name),
@@ -201,6 +205,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         longest: longest.iter().map(|name| Link { text: name.to_string(), url: urls::stage(id, name) }).collect(),
         longest_took: span,
         layout: Layout::new(&visitor, "runs", format!("{} #{}", run.webhook, run.number)),
+        reason: run.status_reason.as_deref().map(visible_lines),
         over,
         trusted: run.trusted,
         superseded_by: run.superseded_by.map(urls::run),
@@ -224,11 +229,22 @@ fn newest(records: &[StageRecord]) -> BTreeMap<(u32, String), &StageRecord> {
     records.iter().map(|record| ((record.position, record.stage_run.stage.to_string()), record)).collect()
 }
 
+/// The numbers of the runs that outputs were taken from; one that is not kept any more has none.
+async fn origins(state: &WebState, records: &[StageRecord]) -> Result<BTreeMap<RunId, u32>> {
+    let mut numbers = BTreeMap::new();
+    for id in records.iter().filter_map(|record| record.stage_run.cached_from).collect::<BTreeSet<_>>() {
+        if let Some(run) = state.store.run_fetch(id).await? {
+            numbers.insert(id, run.number);
+        }
+    }
+    Ok(numbers)
+}
+
 fn spent(record: &StageRecord, now: Timestamp) -> Option<Duration> {
     record.stage_run.started_at.map(|started| record.stage_run.ended_at.unwrap_or(now).since(started))
 }
 
-fn row(record: &StageRecord, now: Timestamp) -> StageRow {
+fn row(record: &StageRecord, origins: &BTreeMap<RunId, u32>, now: Timestamp) -> StageRow {
     let stage = &record.stage_run;
     let tests = record.tests.as_deref().and_then(|tests| serde_json::from_str::<TestCounts>(tests).ok());
     StageRow {
@@ -238,7 +254,10 @@ fn row(record: &StageRecord, now: Timestamp) -> StageRow {
         attempt: stage.attempt,
         reason: stage.status_reason.as_deref().map(visible),
         took: spent(record, now).map(took),
-        cached_from: stage.cached_from.map(urls::run),
+        cached_from: stage.cached_from.map(|run| Link {
+            text: origins.get(&run).map_or_else(|| "an earlier run".to_owned(), |number| format!("run {number}")),
+            url: urls::run(run),
+        }),
         promotion: record.promotion.map(urls::promotion),
         tests: tests.map(Tests::from),
     }

@@ -83,7 +83,7 @@ impl RunRow {
             webhook: run.webhook.to_string(),
             url: urls::run(run.id),
             badge: run.status.into(),
-            reason: run.status_reason.as_deref().map(visible),
+            reason: run.status_reason.as_deref().and_then(|reason| reason.lines().next()).map(visible),
             commit,
             title,
             author,

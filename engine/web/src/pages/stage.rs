@@ -35,6 +35,8 @@ pub(crate) struct StagePage {
     attempts: Vec<Attempt>,
     siblings: Vec<Sibling>,
     cached_from: Option<String>,
+    /// `run 2`.
+    cached_run: String,
     log: LinesView,
     empty: bool,
     /// Where the script, or whoever follows the link, goes on.
@@ -97,6 +99,7 @@ impl View for StagePage {
             attempts: vec![Attempt { number: 1, url: "/x".into(), badge: badge.clone() }],
             siblings: vec![Sibling { name: text(), url: "/x".into(), badge, here: true }],
             cached_from: Some("/runs/2".into()),
+            cached_run: text(),
             log: LinesView::sample(),
             empty: false,
             more: Some(More {
@@ -194,6 +197,10 @@ pub(super) async fn show(
         attempt: stage.attempt,
         attempts: older.collect(),
         siblings: newest,
+        cached_run: match stage.cached_from {
+            Some(origin) => state.store.run_fetch(origin).await?.map_or_else(|| "an earlier run".to_owned(), |run| format!("run {}", run.number)),
+            None => String::new(),
+        },
         cached_from: stage.cached_from.map(urls::run),
         empty: log.is_empty(),
         log,

@@ -51,6 +51,8 @@ pub(crate) struct TriggerCard {
     pub(crate) path: Option<String>,
     /// Whether callers of the handler need a token.
     pub(crate) guarded: bool,
+    /// Whether its source may not reach the address, because nobody said where the daemon is reached.
+    unreachable: bool,
     steps: Option<String>,
     schedule: Option<ScheduleShown>,
     pub(crate) last_event: Option<Moment>,
@@ -105,6 +107,7 @@ impl TriggerCard {
             address: Some(text()),
             path: Some(text()),
             guarded: true,
+            unreachable: true,
             steps: Some(text()),
             schedule: Some(ScheduleShown { cron: text(), zone: text(), next: vec![text()], jitter: Some("5 min 0 s".into()) }),
             last_event: Some(Moment::sample()),
@@ -169,7 +172,14 @@ async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Su
     let may = visitor.caller.actor.may(Action::Develop, Some(&place.webhook), Some(&place.environment));
     let TriggerView { id, environment, name, source, address, url, steps, status, status_reason, last_event_at, expires_at, .. } =
         view(state, &visitor.caller, (subscription, waiting));
-    let address = url.or_else(|| address.map(|path| format!("{}{path}", visitor.origin)));
+    // Steps without a `public_url` name a path alone, and nobody can register that.
+    let whole = address.as_ref().map(|path| format!("{}{path}", visitor.origin));
+    let steps = match (&url, &address, &whole) {
+        (None, Some(path), Some(whole)) => steps.map(|steps| steps.replace(path, whole)),
+        _ => steps,
+    };
+    let unreachable = url.is_none() && whole.is_some();
+    let address = url.or(whole);
     let schedule = declared.as_ref().filter(|_| !off).and_then(|trigger| schedule(trigger, now));
     let events_url = urls::events_of(&place);
     Ok(TriggerCard {
@@ -185,6 +195,7 @@ async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Su
         address,
         path: declared.as_ref().map(|trigger| trigger.deliver.path.clone()),
         guarded: false,
+        unreachable,
         steps: steps.as_deref().map(|steps| visible_lines(steps.trim_end())),
         schedule,
         last_event: last_event_at.map(|at| Moment::new(at, now)),

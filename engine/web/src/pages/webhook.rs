@@ -147,7 +147,11 @@ pub(crate) async fn spec_of(state: &WebState, name: &WebhookName) -> Result<Opti
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(name): Path<WebhookName>) -> Answer {
     visitor.caller.must_for(Action::Read, Some(&name))?;
     let missing = || Problem::not_found(format!("there is no webhook `{name}`; push a repository with its webhook.yaml"));
-    let record = state.store.webhook_fetch(&name).await?.ok_or_else(missing)?;
+    let Some(record) = state.store.webhook_fetch(&name).await? else {
+        // What was pushed and could not be read has runs, and they say why.
+        let runs = state.store.run_list(&RunFilter { webhook: Some(name.clone()), limit: 1, ..RunFilter::default() }).await?;
+        return if runs.is_empty() { Err(missing()) } else { Ok(Redirect::to(&urls::runs_of(&name)).into_response()) };
+    };
     let spec = spec_of(&state, &name).await?;
     let mut places: Vec<&Environment> = spec.iter().flat_map(|spec| &spec.environments).collect();
     places.retain(|place| visitor.caller.sees_in(&name, &place.name));
@@ -208,7 +212,7 @@ fn gates(place: &Environment) -> Vec<String> {
         gates.push("by hand".to_owned());
     }
     gates.extend(place.gates.checks.iter().map(|(name, check)| match check {
-        Check::Soak { duration } => format!("{name}: soaks {}", took(*duration)),
+        Check::Soak { duration } => format!("{name}: {} without trouble", took(*duration)),
         _ => format!("check {name}"),
     }));
     gates.extend(

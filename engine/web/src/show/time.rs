@@ -50,7 +50,9 @@ pub(crate) fn took(time: Duration) -> String {
     match seconds {
         0..=9 => format!("{:.1} s", time.as_secs_f64()),
         10..=59 => format!("{seconds} s"),
+        60..=3_599 if seconds % 60 == 0 => format!("{} min", seconds / 60),
         60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ if seconds % 3_600 < 60 => format!("{} h", seconds / 3_600),
         _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
     }
 }
@@ -99,6 +101,7 @@ mod tests {
         assert_eq!(ago(Duration::from_secs(7_300)), "2 hours ago");
         assert_eq!(took(Duration::from_millis(420)), "0.4 s");
         assert_eq!(took(Duration::from_secs(185)), "3 min 5 s");
+        assert_eq!((took(Duration::from_secs(1_800)), took(Duration::from_secs(7_201))), ("30 min".to_owned(), "2 h".to_owned()));
         assert_eq!(bytes(1_536), "1.5 KiB");
         assert_eq!(bytes(12), "12 B");
     }

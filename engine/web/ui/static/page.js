@@ -153,6 +153,7 @@ document.addEventListener("input", (event) => {
 });
 
 // Keys.
+if (location.hash === "#search") document.querySelector("[data-search]")?.focus();
 let chord = 0;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, [contenteditable]")) return;
@@ -162,11 +163,11 @@ document.addEventListener("keydown", (event) => {
     keys.open ? keys.close() : keys.showModal();
   } else if (event.key === "/") {
     const search = document.querySelector("[data-search]");
-    if (search) {
-      event.preventDefault();
-      search.focus();
-      search.select();
-    }
+    event.preventDefault();
+    // What has no field of its own is searched from the board.
+    if (!search) return keys && location.assign(`${document.querySelector(".nav a").href}#search`);
+    search.focus();
+    search.select();
   } else if (event.key === "g") {
     chord = Date.now();
   } else if (Date.now() - chord < 1500) {

@@ -309,7 +309,11 @@ mod tests {
         let options = StoreOptions { url, clock: Arc::new(Fixed), ids: Arc::new(Fixed), key, failpoint: None };
         let store = Store::open(options).await.expect("a store");
         // Either of two holds the open promotions alone.
-        let expected: [(&str, &[&str]); 2] = [(RUN_OPEN, &["runs_open"]), (OPEN, &["promotions_open", "promotions_unfinished"])];
+        let expected: [(&str, &[&str]); 3] = [
+            (RUN_OPEN, &["runs_open"]),
+            (OPEN, &["promotions_open", "promotions_unfinished"]),
+            (crate::tally::DEPLOYMENTS, &["deployments_status (status=?)"]),
+        ];
         for (statement, indices) in expected {
             let explain = Box::leak(format!("EXPLAIN QUERY PLAN {statement}").into_boxed_str());
             let plan = store.fetch_all(explain, Vec::new()).await.expect("a plan");

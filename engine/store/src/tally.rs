@@ -18,7 +18,7 @@ pub struct Tally {
     pub deliveries: Vec<(DeliveryStatus, u64)>,
     /// When the delivery was due that is due first; it may be in the future.
     pub oldest_due: Option<Timestamp>,
-    /// All deployments that are kept.
+    /// Deployments that have not ended.
     pub deployments: Vec<(DeploymentStatus, u64)>,
 }
 
@@ -28,10 +28,11 @@ const STAGES: &str = "SELECT status, COUNT(*) AS many FROM stage_runs
 const PROMOTIONS: &str = "SELECT status, COUNT(*) AS many FROM promotions WHERE status IN ('waiting', 'deploying') GROUP BY status";
 const DELIVERIES: &str = "SELECT status, COUNT(*) AS many FROM deliveries WHERE status IN ('queued', 'waiting') GROUP BY status";
 const OLDEST_DUE: &str = "SELECT MIN(due_at) AS due_at FROM deliveries WHERE status IN ('queued', 'waiting')";
-const DEPLOYMENTS: &str = "SELECT status, COUNT(*) AS many FROM deployments GROUP BY status";
+pub(crate) const DEPLOYMENTS: &str = "SELECT status, COUNT(*) AS many FROM deployments
+    WHERE status IN ('pending', 'starting', 'live', 'draining') GROUP BY status";
 
 impl Store {
-    /// Counts everything that is open, and deployments by their state.
+    /// Counts everything that is open.
     pub async fn tally(&self) -> Result<Tally> {
         Ok(Tally {
             runs: self.counts(RUNS).await?,

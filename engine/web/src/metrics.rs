@@ -235,8 +235,9 @@ async fn present(state: &WebState) -> Registry {
         states(&registry, "hookwright_deliveries", "Deliveries that have not ended.", deliveries);
         let lag = tally.oldest_due.map_or(0, |due| state.clock.now().since(due).as_secs());
         gauge(&registry, "hookwright_delivery_lag_seconds", "For how long the delivery has been due that has been due longest.", lag);
-        let deployments = DeploymentStatus::ALL.iter().map(|status| (status.as_str(), count(&tally.deployments, status)));
-        states(&registry, "hookwright_deployments", "Deployments by their state.", deployments);
+        let open = DeploymentStatus::ALL.iter().filter(|status| !status.is_end());
+        let deployments = open.map(|status| (status.as_str(), count(&tally.deployments, status)));
+        states(&registry, "hookwright_deployments", "Deployments that have not ended.", deployments);
         restarts(state, &registry).await;
     }
     let leads = !state.leadership.standing().follows();

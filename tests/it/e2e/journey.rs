@@ -172,7 +172,8 @@ async fn a_first_push_with_a_mistake_is_said_where_people_look_and_a_later_one_n
     assert_eq!(browser.path().await, "/first-push");
     let copy = example();
     let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
-    let stage = "pipeline:\n  stages:\n    made: { needs: [checkout], run: 'echo made > made.txt', inputs: [server.py], outputs: [made.txt] }\n";
+    let stage =
+        "pipeline:\n  stages:\n    made: { needs: [checkout], run: 'echo made > made.txt', inputs: [server.py], outputs: [made.txt] }\n";
     copy.write("webhook.yaml", &format!("{spec}{stage}").replace("handler:", "handlr:")).commit("Begin");
     copy.push(&daemon, "hello-python");
     // The first steps follow by themselves.

@@ -209,7 +209,11 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
 /// What has to happen before something is deployed to an environment.
 fn arrives(place: &Environment) -> String {
     let after: Vec<&str> = place.after.iter().map(EnvironmentName::as_str).collect();
-    let when = if after.is_empty() { "a run of the default branch succeeds".to_owned() } else { format!("a release is live in {}", after.join(", ")) };
+    let when = if after.is_empty() {
+        "a run of the default branch succeeds".to_owned()
+    } else {
+        format!("a release is live in {}", after.join(", "))
+    };
     let then = match (&place.approvals, place.promote) {
         (Some(approvals), _) if approvals.count == 1 => ", and somebody approves it".to_owned(),
         (Some(approvals), _) => format!(", and {} people approve it", approvals.count),

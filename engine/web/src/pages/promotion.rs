@@ -386,7 +386,10 @@ mod tests {
             commands("hookwright secret set shop production A; give `B` a default"),
             "`hookwright secret set shop production A`; give `B` a default"
         );
-        assert_eq!(commands("hookwright promote a b, or hookwright hold end a b"), "`hookwright promote a b`, or `hookwright hold end a b`");
+        assert_eq!(
+            commands("hookwright promote a b, or hookwright hold end a b"),
+            "`hookwright promote a b`, or `hookwright hold end a b`"
+        );
     }
 
     #[test]

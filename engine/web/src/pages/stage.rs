@@ -198,7 +198,9 @@ pub(super) async fn show(
         attempts: older.collect(),
         siblings: newest,
         cached_run: match stage.cached_from {
-            Some(origin) => state.store.run_fetch(origin).await?.map_or_else(|| "an earlier run".to_owned(), |run| format!("run {}", run.number)),
+            Some(origin) => {
+                state.store.run_fetch(origin).await?.map_or_else(|| "an earlier run".to_owned(), |run| format!("run {}", run.number))
+            }
             None => String::new(),
         },
         cached_from: stage.cached_from.map(urls::run),

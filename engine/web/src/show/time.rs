@@ -50,7 +50,7 @@ pub(crate) fn took(time: Duration) -> String {
     match seconds {
         0..=9 => format!("{:.1} s", time.as_secs_f64()),
         10..=59 => format!("{seconds} s"),
-        60..=3_599 if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        60..=3_599 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
         60..=3_599 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ if seconds % 3_600 < 60 => format!("{} h", seconds / 3_600),
         _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),

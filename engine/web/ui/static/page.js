@@ -116,17 +116,29 @@ if (liveStream && document.querySelector("[data-live]")) {
 
 // Small comforts.
 function dress() {
-  for (const button of document.querySelectorAll("[data-copy][hidden]")) button.hidden = !navigator.clipboard;
+  for (const button of document.querySelectorAll("[data-copy][hidden]")) button.hidden = false;
   for (const part of document.querySelectorAll("[data-script][hidden]")) part.hidden = false;
 }
 dress();
 
+// Browsers give the clipboard to pages that came by TLS or from this machine; of others they take what is selected.
+async function copied(text) {
+  try {
+    if (navigator.clipboard) return await navigator.clipboard.writeText(text.textContent), true;
+  } catch {
+    // It was refused: the other way may still be open.
+  }
+  getSelection().selectAllChildren(text);
+  const done = document.execCommand("copy");
+  if (done) getSelection().removeAllRanges();
+  return done;
+}
+
 document.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {
-    await navigator.clipboard.writeText(copy.parentElement.querySelector("pre").textContent);
     const label = copy.querySelector("span");
-    label.textContent = "Copied";
+    label.textContent = (await copied(copy.parentElement.querySelector("pre"))) ? "Copied" : "Press Ctrl C";
     setTimeout(() => { label.textContent = "Copy"; }, 1500);
   }
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;

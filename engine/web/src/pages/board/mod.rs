@@ -1,0 +1,305 @@
+//! The board: webhooks as rows, environments as columns, and in each cell what runs there, what waits and what came to nothing. A page of
+//! it has so many rows; counts, filters and the list of owners are always about all.
+
+mod cell;
+mod draft;
+mod facts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect};
+use hookwright_core::status::SubscriptionStatus;
+use hookwright_core::{Action, EnvironmentName, WebhookName};
+use hookwright_store::WebhookRecord;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use cell::{Cell, health};
+pub(crate) use facts::cell_of;
+
+use self::draft::Draft;
+use self::facts::Facts;
+use super::run_list::RunRow;
+use super::stray::strays;
+use super::{Answer, Layout};
+use crate::error::{Query, Result};
+use crate::show::{Badge, visible};
+use crate::template::{self, View};
+use crate::visitor::Visitor;
+use crate::{WebState, urls};
+
+/// So many webhooks a page has.
+const ROWS: usize = 100;
+/// So many webhooks and open promotions are read at a time; all are.
+const PORTION: u32 = 2_000;
+
+/// The board.
+#[derive(Serialize)]
+pub(crate) struct BoardPage {
+    layout: Layout,
+    /// The filter's text and state.
+    text: String,
+    state: String,
+    owner: String,
+    filtered: bool,
+    /// Everybody who owns one, for the choice.
+    owners: Vec<String>,
+    columns: Vec<String>,
+    rows: Vec<Row>,
+    /// How many there are without the filter.
+    total: usize,
+    waiting: usize,
+    /// Those that wait for whoever looks.
+    mine: usize,
+    failing: usize,
+    pages: Option<Pages>,
+    /// Pushes that no webhook came of.
+    strays: Vec<RunRow>,
+}
+
+/// Which part of a long board this is, and where the others are.
+#[derive(Serialize)]
+struct Pages {
+    first: usize,
+    last: usize,
+    found: usize,
+    earlier: Option<String>,
+    later: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    title: Option<String>,
+    owners: String,
+    url: String,
+    run: Option<RunShown>,
+    triggers: Option<TriggersShown>,
+    /// One for each column; `None` where the webhook has no such environment.
+    cells: Vec<Option<Cell>>,
+}
+
+#[derive(Serialize)]
+struct RunShown {
+    number: u32,
+    badge: Badge,
+    url: String,
+}
+
+/// What starts it, in a line.
+#[derive(Serialize)]
+struct TriggersShown {
+    text: String,
+    badge: Badge,
+    url: String,
+}
+
+impl Pages {
+    /// How many rows come before the page that is asked for, or the last one there is; and what to say of it, if there is more than one.
+    fn of(filter: &Filter, found: usize) -> (usize, Option<Self>) {
+        let number = filter.page.unwrap_or(1).clamp(1, found.div_ceil(ROWS).max(1));
+        let first = (number - 1) * ROWS;
+        let last = (first + ROWS).min(found);
+        let pages = (found > ROWS).then(|| Self {
+            first: first + 1,
+            last,
+            found,
+            earlier: (number > 1).then(|| filter.address(number - 1)),
+            later: (last < found).then(|| filter.address(number + 1)),
+        });
+        (first, pages)
+    }
+}
+
+impl View for BoardPage {
+    const TEMPLATE: &'static str = "pages/board.html";
+
+    #[cfg(test)]
+    fn sample() -> Self {
+        let run = RunShown { number: 7, badge: Badge::new("good", "check", "succeeded"), url: "/runs/1".into() };
+        let row = Row {
+            name: "shop".into(),
+            title: Some("<b>hostile".into()),
+            owners: "<b>hostile".into(),
+            url: "/webhooks/shop".into(),
+            run: Some(run),
+            triggers: Some(TriggersShown { text: "2 triggers".into(), badge: SubscriptionStatus::Manual.into(), url: "/x".into() }),
+            cells: vec![Some(Cell::sample()), None],
+        };
+        let columns = vec!["development".into(), "production".into()];
+        Self {
+            layout: Layout::sample(),
+            text: "<b>hostile".into(),
+            state: "waiting".into(),
+            owner: "<b>hostile".into(),
+            filtered: true,
+            owners: vec!["<b>hostile".into()],
+            columns,
+            rows: vec![row],
+            total: 2,
+            waiting: 1,
+            mine: 1,
+            failing: 0,
+            pages: Some(Pages { first: 1, last: 100, found: 250, earlier: Some("/x".into()), later: Some("/y".into()) }),
+            strays: vec![RunRow::sample()],
+        }
+    }
+}
+
+/// The filter, kept in the address.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Filter {
+    text: String,
+    state: String,
+    owner: String,
+    /// Which page, from 1 on.
+    page: Option<usize>,
+}
+
+impl Filter {
+    fn is_set(&self) -> bool {
+        [&self.text, &self.state, &self.owner].iter().any(|field| !field.trim().is_empty())
+    }
+
+    /// The address of another page with the same filter.
+    fn address(&self, page: usize) -> String {
+        let number = if page > 1 { page.to_string() } else { String::new() };
+        let pairs = [("text", self.text.trim()), ("state", self.state.trim()), ("owner", self.owner.trim()), ("page", number.as_str())];
+        let query = serde_urlencoded::to_string(pairs.iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>());
+        query.map_or_else(|_| urls::BOARD.to_owned(), |query| format!("{}?{query}", urls::BOARD))
+    }
+
+    fn lets(&self, draft: &Draft) -> bool {
+        let state = match self.state.as_str() {
+            "waiting" => draft.waits(),
+            "mine" => draft.mine(),
+            "failing" => draft.fails(),
+            _ => true,
+        };
+        let owner = self.owner.trim();
+        state && (owner.is_empty() || draft.owners.iter().any(|one| one == owner)) && draft.matches(&self.text)
+    }
+}
+
+/// Shows the board; without any webhook the first steps.
+pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
+    visitor.caller.must(Action::Read)?;
+    let records = records(&state, &visitor).await?;
+    if records.is_empty() && !filter.is_set() {
+        return Ok(Redirect::to(urls::FIRST_PUSH).into_response());
+    }
+    Ok(template::page(&page(&state, &visitor, records, filter).await?))
+}
+
+/// Every webhook that the visitor sees, by name.
+async fn records(state: &WebState, visitor: &Visitor) -> Result<Vec<WebhookRecord>> {
+    let mut records: Vec<WebhookRecord> = Vec::new();
+    let mut after = None;
+    loop {
+        let portion = state.store.webhook_list(after.as_ref(), PORTION).await?;
+        let is_last = portion.len() < PORTION as usize;
+        after = portion.last().map(|last| last.name.clone());
+        records.extend(portion.into_iter().filter(|record| visitor.caller.sees(&record.name)));
+        if is_last {
+            return Ok(records);
+        }
+    }
+}
+
+async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, filter: Filter) -> Result<BoardPage> {
+    let facts = Facts::read(state, visitor).await?;
+    let mut runs = state.store.board_runs().await?;
+    let mut triggers = triggers(state, visitor).await?;
+    let total = records.len();
+    let mut drafts = Vec::with_capacity(total);
+    for record in records {
+        let run = runs.remove(&record.name).map(|run| RunShown { number: run.number, badge: run.status.into(), url: urls::run(run.id) });
+        drafts.push(Draft::read(state, visitor, &facts, (record.name, run)).await?);
+    }
+    let count = |wanted: fn(&Draft) -> bool| drafts.iter().filter(|draft| wanted(draft)).count();
+    let (waiting, mine, failing) = (count(Draft::waits), count(Draft::mine), count(Draft::fails));
+    let owners: BTreeSet<String> = drafts.iter().flat_map(|draft| &draft.owners).cloned().collect();
+    drafts.retain(|draft| filter.lets(draft));
+    let found = drafts.len();
+    let (first, pages) = Pages::of(&filter, found);
+    let shown: Vec<Draft> = drafts.into_iter().skip(first).take(ROWS).collect();
+    let columns = columns(&shown);
+    let rows = shown.into_iter().map(|draft| {
+        let triggers = triggers.remove(&draft.name);
+        draft.row(&columns, triggers)
+    });
+    Ok(BoardPage {
+        layout: Layout::new(visitor, "board", "Board"),
+        text: visible(&filter.text),
+        filtered: filter.is_set(),
+        rows: rows.collect(),
+        columns: columns.iter().map(ToString::to_string).collect(),
+        owner: visible(&filter.owner),
+        state: filter.state,
+        owners: owners.into_iter().collect(),
+        total,
+        waiting,
+        mine,
+        failing,
+        pages,
+        strays: strays(state, visitor).await?,
+    })
+}
+
+/// Environments stand in the order in which releases pass them: behind every one that some webhook passes before.
+fn columns(drafts: &[Draft]) -> Vec<EnvironmentName> {
+    let mut columns: Vec<(usize, &EnvironmentName)> = Vec::new();
+    for (place, environment) in drafts.iter().flat_map(|draft| draft.places.iter().enumerate()) {
+        match columns.iter_mut().find(|(_, known)| *known == environment) {
+            Some((rank, _)) => *rank = place.max(*rank),
+            None => columns.push((place, environment)),
+        }
+    }
+    columns.sort_by_key(|(rank, _)| *rank);
+    columns.into_iter().map(|(_, name)| name.clone()).collect()
+}
+
+/// The triggers of each webhook that the visitor sees, told by the worst of their states.
+async fn triggers(state: &WebState, visitor: &Visitor) -> Result<BTreeMap<WebhookName, TriggersShown>> {
+    let mut known: BTreeMap<WebhookName, Vec<SubscriptionStatus>> = BTreeMap::new();
+    for subscription in state.store.subscription_list_all().await? {
+        let place = &subscription.place;
+        if subscription.status != SubscriptionStatus::Off && visitor.caller.sees_in(&place.webhook, &place.environment) {
+            known.entry(place.webhook.clone()).or_default().push(subscription.status);
+        }
+    }
+    let shown = known.into_iter().map(|(webhook, states)| {
+        let worst = [SubscriptionStatus::Failing, SubscriptionStatus::Manual, SubscriptionStatus::Pending];
+        let worst = worst.into_iter().find(|status| states.contains(status)).unwrap_or(SubscriptionStatus::Active);
+        let text = if states.len() == 1 { "1 trigger".to_owned() } else { format!("{} triggers", states.len()) };
+        let url = urls::triggers(&webhook);
+        (webhook, TriggersShown { text, badge: worst.into(), url })
+    });
+    Ok(shown.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From which row to which, and where the others are.
+    type Part = (usize, usize, Option<String>, Option<String>);
+
+    fn pages(page: Option<usize>, found: usize) -> (usize, Option<Part>) {
+        let filter = Filter { owner: "@acme/shop".into(), page, ..Filter::default() };
+        let (first, pages) = Pages::of(&filter, found);
+        (first, pages.map(|pages| (pages.first, pages.last, pages.earlier, pages.later)))
+    }
+
+    #[test]
+    fn the_parts_of_a_long_board_join_and_keep_the_filter() {
+        assert_eq!(pages(None, ROWS), (0, None));
+        let to = |query: &str| Some(format!("/?owner=%40acme%2Fshop{query}"));
+        assert_eq!(pages(None, 2_250), (0, Some((1, 100, None, to("&page=2")))));
+        assert_eq!(pages(Some(2), 2_250), (100, Some((101, 200, to(""), to("&page=3")))));
+        assert_eq!(pages(Some(23), 2_250), (2_200, Some((2_201, 2_250, to("&page=22"), None))));
+        assert_eq!(pages(Some(99), 250), (200, Some((201, 250, to("&page=2"), None))), "behind the end is the last page");
+        assert_eq!(pages(Some(0), 0), (0, None));
+    }
+}

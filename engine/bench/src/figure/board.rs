@@ -188,10 +188,16 @@ async fn ask(bench: &Bench, daemon: &Daemon) -> Result<Asked> {
     Ok(Asked { first_byte: Spread::of(samples), page: kib(page.len()), whole: kib(whole) })
 }
 
-/// What every page for somebody who is signed in loads: all that it names below `/ui/`.
+/// What every page for somebody who is signed in loads: all that it names below `/ui/`, and what its styles name there.
 async fn loaded(visitor: &Visitor) -> Result<BTreeSet<String>> {
-    let text = visitor.text("/first-push").await?;
-    Ok(text.split('"').filter(|part| part.starts_with("/ui/")).map(str::to_owned).collect())
+    // Slashes are escaped in attributes.
+    let text = visitor.text("/").await?.replace("&#x2f;", "/");
+    let mut all: BTreeSet<String> = text.split('"').filter(|part| part.starts_with("/ui/")).map(str::to_owned).collect();
+    let style = all.iter().find(|path| path.ends_with(".css")).context("the board names no styles")?.clone();
+    let (folder, _) = style.rsplit_once('/').unwrap_or_default();
+    let text = visitor.text(&style).await?;
+    all.extend(text.split("url(\"").skip(1).filter_map(|part| Some(format!("{folder}/{}", part.split_once('"')?.0))));
+    Ok(all)
 }
 
 /// How soon the board can be used.

@@ -10,9 +10,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::native::SECRET;
+use crate::process;
 
 /// Where it takes events.
 pub(super) const PATH: &str = "/hooks/bench";
+
+/// Whoever uses no processor for so long rests.
+const REST: Duration = Duration::from_millis(100);
 
 /// A running one; it is killed when the value is dropped.
 pub(super) struct DebianWebhook {
@@ -47,6 +51,20 @@ impl DebianWebhook {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(started)
+    }
+
+    /// Waits until every command that it has begun has ended: it answers before, and goes on starting them for seconds.
+    pub(super) async fn rest(&self) -> Result<()> {
+        let pid = self.child.id();
+        let mut before = process::cpu(Some(pid))?.total();
+        loop {
+            tokio::time::sleep(REST).await;
+            let now = process::cpu(Some(pid))?.total();
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
     }
 
     /// Where it listens.

@@ -63,8 +63,8 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
 /// How much of a core the daemon uses, its children included.
 async fn watch(bench: &Bench, daemon: &Daemon) -> Result<f64> {
     // What beginning brings is over by then.
-    tokio::time::sleep(bench.time(Duration::from_secs(10))).await;
+    tokio::time::sleep(bench.time(Duration::from_secs(5))).await;
     let (before, began) = (process::cpu(Some(daemon.pid()))?, Instant::now());
-    tokio::time::sleep(bench.time(Duration::from_secs(60))).await;
+    tokio::time::sleep(bench.time(Duration::from_secs(30))).await;
     Ok(process::cpu(Some(daemon.pid()))?.since(before).total().as_secs_f64() / began.elapsed().as_secs_f64() * 100.0)
 }

@@ -165,7 +165,9 @@ async fn look_after(shared: Arc<Shared>, folder: PathBuf, kept: (Arc<Mutex<Deplo
             Ok(()) => {}
         }
         now.given_up = now.given_up.or_else(|| instances.iter().find_map(|instance| instance.failing.clone()));
-        let ready = now.instances.iter().all(|instance| instance.state == InstanceState::Ready) && !now.instances.is_empty();
+        // Of which none is wanted, there is nothing to wait for.
+        let ready = now.instances.iter().all(|instance| instance.state == InstanceState::Ready)
+            && (!now.instances.is_empty() || spec.instances == 0);
         let news = {
             let mut observed = locked(&observed);
             let news = *observed != now;

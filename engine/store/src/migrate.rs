@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (16, include_str!("../migrations/0016_repository_hooks.sql")),
     (17, include_str!("../migrations/0017_leadership.sql")),
     (18, include_str!("../migrations/0018_board.sql")),
+    (19, include_str!("../migrations/0019_lists.sql")),
     (21, include_str!("../migrations/0021_holds_and_audit.sql")),
 ];
 

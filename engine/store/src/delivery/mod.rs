@@ -14,6 +14,8 @@ macro_rules! columns {
     };
 }
 
+mod list;
+
 /// Which deliveries are listed; `None` is any.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
@@ -71,57 +73,6 @@ impl Store {
     pub async fn delivery_open_count(&self, subscription: SubscriptionId) -> Result<u64> {
         const COUNT: &str = "SELECT COUNT(*) AS open FROM deliveries WHERE subscription = $1 AND status IN ('queued', 'waiting')";
         self.fetch_optional(COUNT, args![subscription]).await?.map_or(Ok(0), |row| row.number("open"))
-    }
-
-    /// The newest first, older than the sequence `before`.
-    pub async fn delivery_list(&self, filter: &DeliveryFilter, before: Option<u64>, limit: u32) -> Result<Vec<Delivery>> {
-        const LIST: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM deliveries WHERE sequence < $1 AND webhook = $2 AND ($3 = '' OR environment = $3) AND ($4 = '' OR trigger_name = $4)
-            AND ($5 = '' OR kind = $5 OR (kind >= $6 AND kind < $7 AND $6 <> '')) AND ($8 = '' OR status = $8)
-            AND created_at >= $9 AND created_at < $10 ORDER BY sequence DESC LIMIT $11"
-        );
-        const LIST_ALL: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM deliveries WHERE sequence < $1 AND ($2 = '' OR webhook = $2) AND ($3 = '' OR environment = $3)
-            AND ($4 = '' OR trigger_name = $4) AND ($5 = '' OR kind = $5 OR (kind >= $6 AND kind < $7 AND $6 <> ''))
-            AND ($8 = '' OR status = $8) AND created_at >= $9 AND created_at < $10 ORDER BY sequence DESC LIMIT $11"
-        );
-        const LIST_DEAD: &str = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM deliveries WHERE status = 'dead' AND sequence < $1 AND webhook = $2 AND ($3 = '' OR environment = $3)
-            AND ($4 = '' OR trigger_name = $4) AND ($5 = '' OR kind = $5 OR (kind >= $6 AND kind < $7 AND $6 <> '')) AND $8 = 'dead'
-            AND created_at >= $9 AND created_at < $10 ORDER BY sequence DESC LIMIT $11"
-        );
-        let text = |value: Option<String>| value.unwrap_or_default();
-        let kind = text(filter.kind.clone());
-        // What follows `issues.` in the order of bytes begins with `issues/`.
-        let (from, to) = match kind.strip_suffix(".*") {
-            Some(stem) => (format!("{stem}."), format!("{stem}/")),
-            None => (String::new(), String::new()),
-        };
-        let values = args![
-            before.unwrap_or(u64::MAX),
-            text(filter.webhook.as_ref().map(ToString::to_string)),
-            text(filter.environment.as_ref().map(ToString::to_string)),
-            text(filter.trigger.clone()),
-            kind,
-            from,
-            to,
-            text(filter.status.map(|status| status.to_string())),
-            filter.since.unwrap_or(Timestamp::from_millis(i64::MIN)),
-            filter.until.unwrap_or(Timestamp::from_millis(i64::MAX)),
-            limit
-        ];
-        let statement = match (&filter.webhook, filter.status) {
-            (None, _) => LIST_ALL,
-            (Some(_), Some(DeliveryStatus::Dead)) => LIST_DEAD,
-            (Some(_), _) => LIST,
-        };
-        self.fetch_all(statement, values).await?.iter().map(read).collect()
     }
 
     /// A delivery.

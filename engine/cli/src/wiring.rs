@@ -258,11 +258,7 @@ impl Daemon {
             stopping: stop.clone(),
             leadership: leadership.clone(),
         });
-        let inner = gateway
-            .git_router(source.clone(), pushed)
-            .merge(gateway.registry_router(registry.clone()))
-            .merge(gateway.inbox_router())
-            .merge(web);
+        let inner = gateway.git_router(source.clone(), pushed).merge(gateway.registry_router(registry.clone())).merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let relay = |listener| store.is_shared().then(|| Relay::new(leadership.clone(), listener));
         let mut listeners = Vec::new();
@@ -270,12 +266,18 @@ impl Daemon {
             None => Some(gateway.proxy()),
             Some(own) => {
                 let relay = relay(Listener::Handlers);
-                let front = server::Front { relay, proxy: Some(gateway.proxy()), router: gateway.inbox_router(), ids: ids.clone() };
+                let front = server::Front {
+                    relay,
+                    proxy: Some(gateway.proxy()),
+                    hooks: gateway.hooks(),
+                    router: axum::Router::new(),
+                    ids: ids.clone(),
+                };
                 listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone())));
                 None
             }
         };
-        let front = server::Front { relay: relay(Listener::Main), proxy, router: inner, ids: ids.clone() };
+        let front = server::Front { relay: relay(Listener::Main), proxy, hooks: gateway.hooks(), router: inner, ids: ids.clone() };
         listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone())));
         info!(%address, data = %data.display(), "the daemon serves");
         let admin_token = known_admin_token(&data);

@@ -21,10 +21,14 @@ pub(crate) fn identified(routes: Router, ids: Arc<dyn IdSource>) -> Router {
 
 async fn identify(State(ids): State<Arc<dyn IdSource>>, request: Request, next: Next) -> Response {
     let id = ids.uuid().simple().to_string();
-    let mut response = next.run(request).await;
+    named(next.run(request).await, &id)
+}
+
+/// The answer to the request with this id.
+pub(crate) fn named(mut response: Response, id: &str) -> Response {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let known = std::mem::take(response.headers_mut());
-        response = problem.about(&id).into_response();
+        response = problem.about(id).into_response();
         for (name, value) in known {
             // What was added to it stays, such as when to try again.
             if let Some(name) = name
@@ -34,7 +38,7 @@ async fn identify(State(ids): State<Arc<dyn IdSource>>, request: Request, next: 
             }
         }
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response

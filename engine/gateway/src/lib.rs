@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub use authenticate::{presented_token, token_holder};
 pub use clear::refuse_unclear;
+pub use inbox::Hooks;
 pub use problem::Problem;
 pub use proxy::Proxy;
 pub use relay::{Diverted, Listener, Relay};
@@ -75,6 +76,7 @@ pub struct GatewayOptions {
 pub struct Gateway {
     pub(crate) table: Arc<Table>,
     proxy: Proxy,
+    hooks: Hooks,
     deliveries: Deliveries,
     options: Arc<GatewayOptions>,
     tasks: TaskTracker,
@@ -90,7 +92,8 @@ impl Gateway {
         let sender = Sender { handlers: proxy.handlers.clone(), clock: clock.clone(), inbox, meter: options.meter.clone() };
         let leadership = options.leadership.clone();
         let deliveries = Deliveries::new(DeliveryParts { store, clock, table: table.clone(), sender, leadership });
-        Self { table, proxy, deliveries, options, tasks: TaskTracker::new(), stopping: CancellationToken::new() }
+        let hooks = Hooks { state: Arc::new(inbox_state(&table, &deliveries, &options)), ids: options.ids.clone() };
+        Self { table, proxy, hooks, deliveries, options, tasks: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 
     /// Goes on with the deliveries that an earlier process left or another one stores, and fires schedules from now on. The routes are to be filled before.
@@ -122,8 +125,8 @@ impl Gateway {
     }
 
     /// `/hooks/…`
-    pub fn inbox_router(&self) -> Router {
-        identify::identified(inbox::routes(self.inbox_state()), self.options.ids.clone())
+    pub fn hooks(&self) -> Hooks {
+        self.hooks.clone()
     }
 
     /// The address of a subscription, and what receives there.
@@ -134,21 +137,6 @@ impl Gateway {
             Some((address, hook))
         });
         found.ok_or_else(|| PortError::failed("the trigger does not fire in this environment, or nothing is deployed there"))
-    }
-
-    fn inbox_state(&self) -> InboxState {
-        InboxState {
-            table: self.table.clone(),
-            store: self.options.store.clone(),
-            inbox: self.options.inbox.clone(),
-            deliveries: self.deliveries.clone(),
-            clock: self.options.clock.clone(),
-            meter: self.options.meter.clone(),
-            leadership: self.options.leadership.clone(),
-            notifier: self.options.notifier.clone(),
-            body_limit: self.options.event_limit,
-            reading: inbox::reading(),
-        }
     }
 
     /// `/w/…`
@@ -165,6 +153,21 @@ impl Gateway {
     /// `/v2/…`
     pub fn registry_router(&self, registry: Arc<dyn ImageRegistry>) -> Router {
         registry::routes(registry::RegistryState { registry, store: self.options.store.clone(), ids: self.options.ids.clone() })
+    }
+}
+
+fn inbox_state(table: &Arc<Table>, deliveries: &Deliveries, options: &GatewayOptions) -> InboxState {
+    InboxState {
+        table: table.clone(),
+        store: options.store.clone(),
+        inbox: options.inbox.clone(),
+        deliveries: deliveries.clone(),
+        clock: options.clock.clone(),
+        meter: options.meter.clone(),
+        leadership: options.leadership.clone(),
+        notifier: options.notifier.clone(),
+        body_limit: options.event_limit,
+        reading: inbox::reading(),
     }
 }
 
@@ -205,7 +208,7 @@ impl Deliverer for Gateway {
             Ok(request) => request,
             Err(error) => return InboxAnswer { status: 400, body: format!("the event cannot be sent: {error}") },
         };
-        let (parts, body) = self.inbox_state().receive(&address, request).await.into_parts();
+        let (parts, body) = self.hooks.state.receive(&address, request).await.into_parts();
         let body = axum::body::to_bytes(body, ANSWER).await.unwrap_or_default();
         InboxAnswer { status: parts.status.as_u16(), body: String::from_utf8_lossy(&body).into_owned() }
     }

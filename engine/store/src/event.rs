@@ -1,8 +1,11 @@
 //! Events: read as they are shown or as they are delivered. `inbox` writes them, retention cuts out what nobody is to see any more and removes them.
 //! Invariant: an event that is still to be delivered is whole, whatever its age and the room it takes.
 
+use std::sync::LazyLock;
+
 use hookwright_core::{Event, EventId, FieldPath, Timestamp, TriggerPlace, redact};
 
+use crate::inbox::rows::{self, Statements};
 use crate::sql::{Row, Value, args};
 use crate::{Result, Store, Tx};
 
@@ -29,6 +32,24 @@ impl Store {
         const FETCH: &str = "SELECT id, subscription, webhook, environment, trigger_name, source, kind, source_id, verified, received_at,
             headers, body, redact, redacted FROM events WHERE id = $1 AND forgotten_at IS NULL";
         self.fetch_optional(FETCH, args![id]).await?.map(|row| read(&row)).transpose()
+    }
+
+    /// Those of some events whose bodies have at most 8 KiB, as they are delivered: so many at a time do not fill the memory.
+    pub async fn event_list_small(&self, ids: &[EventId]) -> Result<Vec<Event>> {
+        static LIST: LazyLock<Statements> = LazyLock::new(|| {
+            rows::lists(
+                "SELECT id, subscription, webhook, environment, trigger_name, source, kind, source_id, verified, received_at,
+                    headers, body, redact, redacted FROM events WHERE id IN",
+                "AND forgotten_at IS NULL AND LENGTH(body) <= 8192",
+            )
+        });
+        let mut events = Vec::with_capacity(ids.len());
+        for (statement, part) in rows::parts(&LIST, self.is_shared(), ids) {
+            for row in self.fetch_all(statement, part.iter().flat_map(|id| args![id]).collect()).await? {
+                events.push(read(&row)?);
+            }
+        }
+        Ok(events)
     }
 
     /// Forgets a portion of events that no delivery is still to be made of, the oldest first, with deliveries and attempts. What they are known by

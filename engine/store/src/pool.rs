@@ -11,7 +11,7 @@ use std::time::Duration;
 use hookwright_core::{Clock, IdSource};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{Connection as _, Postgres, Sqlite, Transaction};
 
 use crate::leadership::Standing;
 use crate::sql::{Row, Value, bind};
@@ -26,6 +26,12 @@ const SQLITE_READER_CACHE: u32 = 512;
 
 /// Pages in SQLite's log after which a commit itself moves them into the database: 32 MiB. Before, that is done beside the writing.
 const LOG_PAGES: &str = "8192";
+
+/// Statements that the writer keeps prepared: those for many events at a time are long, and preparing one takes longer than running it.
+const STATEMENTS: usize = 400;
+
+/// Rows that a statement of the writer may be ahead of whoever reads them, so that its thread does not wait.
+const ROWS: usize = 512;
 
 /// How many connections a PostgreSQL is asked for.
 const POSTGRES_CONNECTIONS: u32 = 10;
@@ -259,6 +265,11 @@ enum TxKind {
 }
 
 impl Tx {
+    /// Whether it is one of PostgreSQL.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.kind, TxKind::Postgres(_))
+    }
+
     /// Makes it durable. `transition` names what happened (`run.created`): crash tests stop right before it.
     pub fn commit(self, transition: &'static str) -> Answer<'static, ()> {
         Box::pin(async move {
@@ -351,8 +362,15 @@ async fn open_sqlite(path: &str) -> Result<Pool> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(ACQUIRE);
-    let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE);
-    let writer = pool(1).connect_with(options.clone().pragma("wal_autocheckpoint", LOG_PAGES)).await.map_err(failed)?;
+    // A connection to a file does not break by itself: asking it first would be one more turn of its thread for each statement. But on a full disk
+    // SQLite may end a transaction by itself, of which sqlx does not know: what is begun on that connection later would lie in a transaction
+    // that nobody commits. Such a connection is closed.
+    let pool = |size| {
+        let options = SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE).test_before_acquire(false);
+        options.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+    };
+    let writer = options.clone().pragma("wal_autocheckpoint", LOG_PAGES).statement_cache_capacity(STATEMENTS).row_buffer_size(ROWS);
+    let writer = pool(1).connect_with(writer).await.map_err(failed)?;
     let cache = format!("-{SQLITE_READER_CACHE}");
     let reader = options.pragma("cache_size", cache);
     let checkpointer = pool(1).connect_lazy_with(reader.clone());

@@ -11,7 +11,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::ConnectInfo;
 use axum::response::Response;
 use hookwright_core::IdSource;
-use hookwright_gateway::{Diverted, Proxy, Relay, refuse_unclear};
+use hookwright_gateway::{Diverted, Hooks, Proxy, Relay, refuse_unclear};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,8 @@ pub(crate) struct Front {
     pub(crate) relay: Option<Relay>,
     /// Requests to handlers, if they are taken here. They do not go through the router.
     pub(crate) proxy: Option<Proxy>,
+    /// Events of sources, which do not go through it either.
+    pub(crate) hooks: Hooks,
     /// All others.
     pub(crate) router: Router,
     /// For requests that are refused before anybody gave them one.
@@ -63,6 +65,9 @@ impl Front {
                 Diverted::Answered(response) => return response,
                 Diverted::Here(same) => request = same,
             }
+        }
+        if self.hooks.takes(request.uri()) {
+            return self.hooks.answer(request).await;
         }
         match &self.proxy {
             Some(proxy) if proxy.takes(request.uri()) => proxy.answer(request, peer).await,

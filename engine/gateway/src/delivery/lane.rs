@@ -3,11 +3,11 @@
 //! What was just stored may be handed over in memory. As soon as that is more than a head start, or an attempt failed, or order matters, the lane
 //! is *behind*: it reads what is due from the store, and nothing is handed over until it has caught up.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hookwright_core::{Delivery, DeliveryId, Event, SubscriptionId, Timestamp};
+use hookwright_core::{Delivery, DeliveryId, Event, EventId, SubscriptionId, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -17,7 +17,7 @@ use crate::load::Load;
 use crate::table::TriggerRoute;
 
 /// Deliveries that are handed over in memory, and the bytes of their events.
-const HEAD_START: usize = 64;
+const HEAD_START: usize = 512;
 const HEAD_START_BYTES: usize = 1 << 20;
 
 /// Deliveries that are read from the store at a time.
@@ -152,8 +152,8 @@ type Ended = (DeliveryId, Option<Timestamp>);
 struct State {
     inner: Arc<Inner>,
     lane: Arc<Lane>,
-    /// Read from the store and not begun.
-    ready: VecDeque<Delivery>,
+    /// Read from the store and not begun, small events with it.
+    ready: VecDeque<(Delivery, Option<Arc<Event>>)>,
     /// Being sent.
     flying: HashSet<DeliveryId>,
     /// When something that waits is due.
@@ -225,8 +225,8 @@ impl State {
     /// The next delivery to begin, with its event where it was handed over.
     async fn next(&mut self, route: &TriggerRoute) -> Result<Option<(Delivery, Option<Arc<Event>>)>, hookwright_store::Error> {
         loop {
-            if let Some(delivery) = self.ready.pop_front() {
-                return Ok(Some((delivery, None)));
+            if let Some(next) = self.ready.pop_front() {
+                return Ok(Some(next));
             }
             if !self.lane.begin_look() {
                 return Ok(self.lane.take().map(|(delivery, event)| (delivery, Some(event))));
@@ -237,10 +237,17 @@ impl State {
             let limit = PORTION + self.flying.len();
             let now = self.inner.clock.now();
             let due = self.inner.store.delivery_due(self.lane.subscription, now, u32::try_from(limit).unwrap_or(u32::MAX)).await;
-            let due = due.inspect_err(|_| self.lane.lock().behind = true)?;
+            let mut due = due.inspect_err(|_| self.lane.lock().behind = true)?;
             self.lane.has_read(&due);
             let whole = due.len() < limit;
-            self.ready.extend(due.into_iter().filter(|delivery| !self.flying.contains(&delivery.id)));
+            due.retain(|delivery| !self.flying.contains(&delivery.id));
+            let ids: Vec<EventId> = due.iter().map(|delivery| delivery.event).collect::<HashSet<_>>().into_iter().collect();
+            let events = self.inner.store.event_list_small(&ids).await.inspect_err(|_| self.lane.lock().behind = true)?;
+            let events: HashMap<EventId, Arc<Event>> = events.into_iter().map(|event| (event.id, Arc::new(event))).collect();
+            self.ready.extend(due.into_iter().map(|delivery| {
+                let event = events.get(&delivery.event).cloned();
+                (delivery, event)
+            }));
             if !whole || (ordered && !(self.ready.is_empty() && self.flying.is_empty())) {
                 self.lane.lock().behind = true;
             }

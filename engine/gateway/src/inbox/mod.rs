@@ -3,21 +3,27 @@
 
 mod hook;
 mod receive;
+mod to_the_end;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::any;
-use hookwright_core::Clock;
+use axum::extract::Request;
+use axum::response::Response;
 use hookwright_core::port::{Leadership, Meter, Notifier};
+use hookwright_core::{Clock, IdSource};
 use hookwright_store::{Inbox, Store};
+use http::Uri;
 use tokio::sync::Semaphore;
 
 pub(crate) use hook::Hook;
 
 use crate::delivery::Deliveries;
+use crate::identify;
 use crate::table::Table;
+
+/// Below it events are received.
+const PREFIX: &str = "/hooks/";
 
 /// How long a source may take to send its event.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -27,7 +33,6 @@ const READING: usize = 4096;
 const PORTION: usize = 64 << 10;
 
 /// What the inbox works with.
-#[derive(Clone)]
 pub(crate) struct InboxState {
     pub(crate) table: Arc<Table>,
     pub(crate) store: Store,
@@ -49,6 +54,27 @@ pub(crate) fn reading() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(READING))
 }
 
-pub(crate) fn routes(state: InboxState) -> Router {
-    Router::new().route("/hooks/{address}", any(receive::receive)).layer(axum::extract::DefaultBodyLimit::disable()).with_state(state)
+/// Receives events. It stands beside the router and not behind it, as [`Proxy`](crate::Proxy) does: what every event pays for is in this folder.
+#[derive(Clone)]
+pub struct Hooks {
+    pub(crate) state: Arc<InboxState>,
+    pub(crate) ids: Arc<dyn IdSource>,
+}
+
+impl Hooks {
+    /// Whether a request is for an event source's address.
+    pub fn takes(&self, uri: &Uri) -> bool {
+        address(uri).is_some()
+    }
+
+    /// What whoever sent the request is told.
+    pub async fn answer(&self, request: Request) -> Response {
+        let address = address(request.uri()).unwrap_or_default().to_owned();
+        let id = self.ids.uuid().simple().to_string();
+        identify::named(self.state.receive(&address, request).await, &id)
+    }
+}
+
+fn address(uri: &Uri) -> Option<&str> {
+    uri.path().strip_prefix(PREFIX).filter(|address| !address.is_empty() && !address.contains('/'))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use hookwright_core::port::{EventResult, Topic};
@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::hook::{Hook, stored};
+use super::to_the_end::ToTheEnd;
 use super::{BODY_TIME, InboxState, PORTION, READING};
 use crate::Problem;
 use crate::authenticate::strip_daemon_tokens;
@@ -34,25 +35,22 @@ const LEARNING: Duration = Duration::from_secs(3);
 /// How long an event may take to be stored; sources wait for ten seconds or so.
 const STORING: Duration = Duration::from_secs(8);
 
-pub(super) async fn receive(State(state): State<InboxState>, Path(address): Path<String>, request: Request) -> Response {
-    state.receive(&address, request).await
-}
-
 impl InboxState {
     /// Takes in what was sent to an address, and returns what whoever sent it is told.
-    pub(crate) async fn receive(self, address: &str, request: Request) -> Response {
+    pub(crate) async fn receive(self: &Arc<Self>, address: &str, request: Request) -> Response {
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
         let hook = match self.hook(address).await {
             Ok(Some(hook)) => hook,
             Ok(None) => return unknown().into_response(),
             Err(problem) => return with_retry_after(problem.into_response()),
         };
-        // In a task of its own: once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
-        let taken = tokio::spawn(async move {
-            let taken = self.take(hook.clone(), request).await;
+        let state = Arc::clone(self);
+        // Once the source has sent its event it is stored and delivered, whether the source waits for the answer or not.
+        let taken = ToTheEnd::new(async move {
+            let taken = state.take(&hook, request).await;
             if let Err(problem) = &taken {
                 let result = if problem.status.is_server_error() { EventResult::Failed } else { EventResult::Refused };
-                self.count(&hook, result);
+                state.count(&hook, result);
             }
             taken
         })
@@ -91,7 +89,7 @@ impl InboxState {
         self.meter.event_received((hook.route.webhook.as_str(), hook.route.environment.as_str()), result);
     }
 
-    async fn take(&self, hook: Arc<Hook>, request: Request) -> Result<Response, Problem> {
+    async fn take(&self, hook: &Hook, request: Request) -> Result<Response, Problem> {
         let cannot_verify = |reason: &String| {
             tracing::warn!(webhook = %hook.route.webhook, environment = %hook.route.environment, "an event was refused: {reason}");
             Problem::new(
@@ -103,7 +101,7 @@ impl InboxState {
         let (mut parts, body) = request.into_parts();
         let (body, _memory) = self.read(&parts.headers, body).await?;
         let now = self.clock.now();
-        let channel = self.channel(&hook, binding.channel_id(&parts.headers)).await?;
+        let channel = self.channel(hook, binding.channel_id(&parts.headers)).await?;
         let incoming =
             Incoming { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &body, now, channel: channel.as_ref() };
         let received = binding.receive(&incoming).map_err(|refusal| {
@@ -124,10 +122,10 @@ impl InboxState {
             && let [event] = events.as_slice()
             && event.skipped.is_none()
         {
-            return self.answer_by_handler(&hook, event.clone()).await;
+            return self.answer_by_handler(hook, event.clone()).await;
         }
         let mut ids = Vec::new();
-        for taken in futures_util::future::join_all(events.into_iter().map(|event| self.store_and_offer(&hook, event))).await {
+        for taken in futures_util::future::join_all(events.into_iter().map(|event| self.store_and_offer(hook, event))).await {
             ids.extend(taken?);
         }
         Ok(acknowledged(&ids))

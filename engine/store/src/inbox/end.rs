@@ -50,7 +50,7 @@ pub(super) async fn write(tx: &mut Tx, ends: Vec<&AttemptEnd>) -> Result<Vec<boo
 /// Moves deliveries; returns which.
 async fn update(tx: &mut Tx, ends: &[&AttemptEnd]) -> Result<HashSet<DeliveryId>> {
     let mut moved = HashSet::with_capacity(ends.len());
-    for (statement, part) in rows::parts(&UPDATE, ends) {
+    for (statement, part) in rows::parts(&UPDATE, tx.is_shared(), ends) {
         let mut values = Vec::with_capacity(part.len() * END_COLUMNS);
         for AttemptEnd { delivery, from, .. } in part {
             if *from != delivery.status {
@@ -68,7 +68,7 @@ async fn update(tx: &mut Tx, ends: &[&AttemptEnd]) -> Result<HashSet<DeliveryId>
 
 async fn insert_attempts(tx: &mut Tx, ends: &[&AttemptEnd]) -> Result<()> {
     let attempts: Vec<_> = ends.iter().filter_map(|end| end.attempt.as_ref()).collect();
-    for (statement, part) in rows::parts(&INSERT_ATTEMPTS, &attempts) {
+    for (statement, part) in rows::parts(&INSERT_ATTEMPTS, tx.is_shared(), &attempts) {
         let mut values = Vec::with_capacity(part.len() * ATTEMPT_COLUMNS);
         for attempt in part {
             let answer = attempt.answer.as_ref();

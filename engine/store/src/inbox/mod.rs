@@ -3,7 +3,7 @@
 
 mod checkpoint;
 mod end;
-mod rows;
+pub(crate) mod rows;
 mod settled;
 #[cfg(test)]
 mod tests;
@@ -91,7 +91,8 @@ pub struct AttemptEnd {
 }
 
 enum Work {
-    Accept(Arc<NewEvent>, oneshot::Sender<Result<Accepted>>),
+    /// An event, and its columns but the first and the last; made by whoever brings it, so that the writer only writes.
+    Accept(Arc<NewEvent>, Vec<Value>, oneshot::Sender<Result<Accepted>>),
     End(Box<AttemptEnd>, oneshot::Sender<Result<bool>>),
     Replay(Box<Delivery>, oneshot::Sender<Result<Delivery>>),
 }
@@ -99,7 +100,7 @@ enum Work {
 impl Work {
     fn bytes(&self) -> usize {
         match self {
-            Self::Accept(event, _) => event.body.len(),
+            Self::Accept(event, ..) => event.body.len(),
             Self::End(..) | Self::Replay(..) => 0,
         }
     }
@@ -157,7 +158,8 @@ impl Inbox {
     /// When the database refuses: then nothing of it is stored, and the source is to be told to send it again.
     pub async fn accept(&self, event: impl Into<Arc<NewEvent>>) -> Result<Accepted> {
         let event = event.into();
-        self.ask(|answer| Work::Accept(event, answer)).await
+        let columns = columns(&event);
+        self.ask(|answer| Work::Accept(event, columns, answer)).await
     }
 
     /// Writes what an attempt came to. `false` when the delivery was not in the status it is said to come from; then nothing is written.
@@ -264,8 +266,8 @@ impl Writer {
 
     /// Writes a batch; when that fails each part is tried alone, so that one that the database refuses takes no other with it. A database that is
     /// gone is asked once.
-    async fn write(&mut self, batch: Vec<Work>) {
-        match self.transact(&batch).await {
+    async fn write(&mut self, mut batch: Vec<Work>) {
+        match self.transact(&mut batch).await {
             Ok(answers) => batch.into_iter().zip(answers).for_each(|(work, answer)| reply(work, Ok(answer))),
             Err(error) if error.is_out_of_reach() => {
                 warn!(
@@ -277,8 +279,8 @@ impl Writer {
             }
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, parts = batch.len(), "events could not be written together");
-                for work in batch {
-                    match self.transact(std::slice::from_ref(&work)).await.map(|mut answers| answers.pop()) {
+                for mut work in batch {
+                    match self.transact(std::slice::from_mut(&mut work)).await.map(|mut answers| answers.pop()) {
                         Ok(answer) => reply(work, answer.ok_or(Error::Ended)),
                         Err(error) => reply(work, Err(error)),
                     }
@@ -287,7 +289,7 @@ impl Writer {
         }
     }
 
-    async fn transact(&mut self, batch: &[Work]) -> Result<Vec<Answer>> {
+    async fn transact(&mut self, batch: &mut [Work]) -> Result<Vec<Answer>> {
         let now = self.store.inner.clock.now();
         let mut tx = self.store.begin_beside().await?;
         if batch.iter().any(|work| !matches!(work, Work::End(..))) {
@@ -296,13 +298,15 @@ impl Writer {
         let mut sequence = self.last;
         let mut events = Vec::new();
         let mut deliveries = Vec::new();
-        for work in batch {
+        for work in &mut *batch {
             match work {
-                Work::Accept(event, _) => {
+                Work::Accept(event, known, _) => {
                     sequence += 1;
                     let id = EventId::new(&*self.store.inner.ids);
                     deliveries.push(self.first_delivery(event, id, sequence));
-                    events.push((id, &**event));
+                    // They are gone when it is tried again.
+                    let columns = Some(std::mem::take(known)).filter(|columns| !columns.is_empty()).unwrap_or_else(|| columns(event));
+                    events.push(EventRow { id, columns, body: event.body.clone() });
                 }
                 Work::Replay(delivery, _) => {
                     sequence += 1;
@@ -313,8 +317,7 @@ impl Writer {
         }
         // A failure leaves numbers unused, never used twice.
         self.last = sequence;
-        let stored = insert_events(&mut tx, &events).await?;
-        let seen: HashSet<EventId> = events.iter().map(|(id, _)| *id).filter(|id| !stored.contains(id)).collect();
+        let seen = insert_events(&mut tx, &mut events).await?;
         let fresh: Vec<&Delivery> = deliveries.iter().filter(|delivery| !seen.contains(&delivery.event)).collect();
         insert_deliveries(&mut tx, &fresh).await?;
         for subscription in fresh.iter().filter(|delivery| !delivery.replay).map(|delivery| delivery.subscription).collect::<HashSet<_>>() {
@@ -323,7 +326,7 @@ impl Writer {
         let mut ended = end::write(&mut tx, batch.iter().filter_map(Work::end).collect()).await?.into_iter();
         let mut answers = Vec::with_capacity(batch.len());
         let mut next = deliveries.iter();
-        for work in batch {
+        for work in &*batch {
             answers.push(match work {
                 Work::End(..) => Answer::End(ended.next().unwrap_or(false)),
                 Work::Accept(..) => match next.next() {
@@ -368,10 +371,10 @@ impl Writer {
 fn reply(work: Work, answer: Result<Answer>) {
     // Whoever asked may have gone; what is written is written.
     match (work, answer) {
-        (Work::Accept(_, sender), Ok(Answer::Accept(accepted))) => drop(sender.send(Ok(accepted))),
+        (Work::Accept(_, _, sender), Ok(Answer::Accept(accepted))) => drop(sender.send(Ok(accepted))),
         (Work::End(_, sender), Ok(Answer::End(written))) => drop(sender.send(Ok(written))),
         (Work::Replay(_, sender), Ok(Answer::Replay(delivery))) => drop(sender.send(Ok(*delivery))),
-        (Work::Accept(_, sender), Err(error)) => drop(sender.send(Err(error))),
+        (Work::Accept(_, _, sender), Err(error)) => drop(sender.send(Err(error))),
         (Work::End(_, sender), Err(error)) => drop(sender.send(Err(error))),
         (Work::Replay(_, sender), Err(error)) => drop(sender.send(Err(error))),
         // Answers are made in the order of the work; a wrong kind drops the sender, which says that the writer ended.
@@ -385,9 +388,11 @@ static INSERT_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
         "INSERT INTO events (id, subscription, webhook, environment, trigger_name, source, kind, source_id, verified, received_at,
             replay_key, fingerprint, headers, redact, redacted, body) VALUES ",
         EVENT_COLUMNS,
-        " ON CONFLICT DO NOTHING RETURNING id",
+        " ON CONFLICT DO NOTHING",
     )
 });
+
+static STORED: LazyLock<Statements> = LazyLock::new(|| rows::lists("SELECT id FROM events WHERE id IN", ""));
 
 const DELIVERY_COLUMNS: usize = 16;
 static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
@@ -399,41 +404,60 @@ static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
     )
 });
 
-/// Inserts what was not there yet; returns which.
-async fn insert_events(tx: &mut Tx, events: &[(EventId, &NewEvent)]) -> Result<HashSet<EventId>> {
-    let mut stored = HashSet::new();
-    for (statement, part) in rows::parts(&INSERT_EVENTS, events) {
+/// An event on its way into the database.
+struct EventRow {
+    id: EventId,
+    columns: Vec<Value>,
+    body: Bytes,
+}
+
+/// The columns of an event between its id and its body.
+fn columns(event: &NewEvent) -> Vec<Value> {
+    let [id_key, signature_key] = event.replay_keys.each_ref().map(|key| key.as_ref().map(|key| digest(event.subscription, key)));
+    args![
+        event.subscription,
+        event.place.webhook,
+        event.place.environment,
+        event.place.trigger,
+        event.source,
+        event.kind,
+        event.source_id,
+        event.verified,
+        event.received_at,
+        id_key,
+        signature_key,
+        json_text(&event.headers),
+        (!event.redact.is_empty()).then(|| json_text(&event.redact)),
+        event.redacted
+    ]
+}
+
+/// Inserts what was not there yet; returns what was.
+async fn insert_events(tx: &mut Tx, events: &mut [EventRow]) -> Result<HashSet<EventId>> {
+    let mut seen = HashSet::new();
+    let shared = tx.is_shared();
+    for (statement, part) in rows::parts_mut(&INSERT_EVENTS, shared, events) {
         let mut values = Vec::with_capacity(part.len() * EVENT_COLUMNS);
-        for (id, event) in part {
-            let [id_key, signature_key] = event.replay_keys.each_ref().map(|key| key.as_ref().map(|key| digest(event.subscription, key)));
-            values.extend(args![
-                id,
-                event.subscription,
-                event.place.webhook,
-                event.place.environment,
-                event.place.trigger,
-                event.source,
-                event.kind,
-                event.source_id,
-                event.verified,
-                event.received_at,
-                id_key,
-                signature_key,
-                json_text(&event.headers),
-                (!event.redact.is_empty()).then(|| json_text(&event.redact)),
-                event.redacted
-            ]);
+        for event in &mut *part {
+            values.extend(args![event.id]);
+            values.append(&mut event.columns);
             values.push(Value::Bytes(event.body.to_vec()));
         }
-        for row in tx.fetch_all(statement, values).await? {
-            stored.insert(row.parse("id")?);
+        if tx.execute(statement, values).await? == part.len() as u64 {
+            continue;
+        }
+        seen.extend(part.iter().map(|event| event.id));
+        for (statement, part) in rows::parts(&STORED, shared, part) {
+            for row in tx.fetch_all(statement, part.iter().flat_map(|event| args![event.id]).collect()).await? {
+                seen.remove(&row.parse("id")?);
+            }
         }
     }
-    Ok(stored)
+    Ok(seen)
 }
 
 async fn insert_deliveries(tx: &mut Tx, deliveries: &[&Delivery]) -> Result<()> {
-    for (statement, part) in rows::parts(&INSERT_DELIVERIES, deliveries) {
+    for (statement, part) in rows::parts(&INSERT_DELIVERIES, tx.is_shared(), deliveries) {
         let mut values = Vec::with_capacity(part.len() * DELIVERY_COLUMNS);
         for delivery in part {
             values.extend(args![

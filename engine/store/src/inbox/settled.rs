@@ -13,19 +13,15 @@ use crate::{Result, Tx};
 /// Of these events those with fields to cut out, when nothing is to be delivered of them any more: none is open, and what was given up
 /// was delivered since.
 static SETTLED_EVENTS: LazyLock<Statements> = LazyLock::new(|| {
-    rows::ROWS.map(|rows| {
-        let places: Vec<String> = (1..=rows).map(|row| format!("${row}")).collect();
-        let text = format!(
-            "SELECT id, headers, redact, body FROM events WHERE id IN ({}) AND redact IS NOT NULL AND redacted = 0
-                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event = events.id AND deliveries.status IN ('queued', 'waiting'))
-                AND NOT EXISTS (SELECT 1 FROM deliveries AS given_up WHERE given_up.event = events.id AND given_up.status = 'dead'
-                    AND NOT EXISTS (SELECT 1 FROM deliveries AS later WHERE later.event = events.id
-                        AND later.subscription = given_up.subscription AND later.sequence > given_up.sequence
-                        AND later.status IN ('delivered', 'canceled')))",
-            places.join(", ")
-        );
-        (rows, text)
-    })
+    rows::lists(
+        "SELECT id, headers, redact, body FROM events WHERE id IN",
+        "AND redact IS NOT NULL AND redacted = 0
+            AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event = events.id AND deliveries.status IN ('queued', 'waiting'))
+            AND NOT EXISTS (SELECT 1 FROM deliveries AS given_up WHERE given_up.event = events.id AND given_up.status = 'dead'
+                AND NOT EXISTS (SELECT 1 FROM deliveries AS later WHERE later.event = events.id
+                    AND later.subscription = given_up.subscription AND later.sequence > given_up.sequence
+                    AND later.status IN ('delivered', 'canceled')))",
+    )
 });
 
 /// Cuts the fields that nobody is to see out of events whose deliveries have ended with this batch.
@@ -35,7 +31,7 @@ pub(super) async fn redact(tx: &mut Tx, batch: &[Work]) -> Result<()> {
         _ => None,
     });
     let ended: Vec<EventId> = ended.collect::<HashSet<_>>().into_iter().collect();
-    for (statement, part) in rows::parts(&SETTLED_EVENTS, &ended) {
+    for (statement, part) in rows::parts(&SETTLED_EVENTS, tx.is_shared(), &ended) {
         let values = part.iter().flat_map(|id| args![id]).collect();
         for row in tx.fetch_all(statement, values).await? {
             crate::event::redact_in(tx, &row).await?;

@@ -16,7 +16,6 @@ use tracing::error;
 use crate::document;
 use crate::error::{Problem, Result};
 use crate::pages::failure;
-use crate::visitor::Theme;
 
 /// The header that names a request.
 const REQUEST_ID: &str = "x-request-id";
@@ -53,7 +52,7 @@ impl Guard {
 /// Runs a request and gives its answer an id.
 pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let id = guard.ids.uuid().simple().to_string();
-    let page = failure::wants_page(request.uri().path(), request.headers()).then(|| Theme::chosen(request.headers()));
+    let page = failure::Asked::of(&request);
     let mut response = match guard.check_query(&request) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
@@ -67,7 +66,7 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let headers = std::mem::take(response.headers_mut());
         response = match page {
-            Some(theme) => failure::page(problem.status, problem.detail, id.clone(), theme),
+            Some(asked) => failure::page((problem.status, problem.detail), id.clone(), asked),
             None => problem.about(Some(id.clone())),
         };
         if let Some(allow) = headers.get(http::header::ALLOW) {

@@ -156,7 +156,7 @@ fn sign_in_to(here: &str, was_in: bool) -> String {
 }
 
 /// The page of ours that a form was on, as the browser says.
-fn came_from(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn came_from(headers: &HeaderMap) -> Option<&str> {
     let text = |name: header::HeaderName| headers.get(name)?.to_str().ok();
     let (_, address) = text(header::REFERER)?.split_once("://")?;
     let path = address.strip_prefix(text(header::HOST)?).filter(|path| path.starts_with('/'))?;

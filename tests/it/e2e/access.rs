@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hookwright_testkit::{Daemon, WorkingCopy};
-use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::header::{COOKIE, LOCATION, ORIGIN, REFERER, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use serde_json::json;
@@ -77,7 +77,7 @@ async fn a_viewer_sees_what_waits_and_can_neither_find_nor_forge_the_form() {
     assert_eq!(vera.send(&decide, &[("csrf", &csrf), ("decision", "approve")]).await.status(), 403);
     let place = "/webhooks/hello-python/environments/production";
     let page = vera.page(place).await;
-    assert!(page.contains("id=\"holds\"") && !page.contains("/hold\""), "{page}");
+    assert!(page.contains("Nobody has held it yet") && !page.contains("Why it is to be held"), "{page}");
     let hold = [("csrf", csrf.as_str()), ("reason", "mine"), ("to", "/")];
     assert_eq!(vera.send(&format!("{place}/hold"), &hold).await.status(), 403);
     assert_eq!(vera.send(&format!("{place}/hold/end"), &hold[..]).await.status(), 403);
@@ -239,11 +239,30 @@ async fn the_audit_log_is_looked_through_by_time_alike_on_its_page_in_its_file_a
     for text in [&page, &file] {
         assert!(expected.iter().all(|detail| text.contains(detail.as_str())), "{text}");
     }
-    assert_eq!(page.matches("<td class=\"nowrap\"><code>").count(), expected.len(), "{page}");
+    assert_eq!(page.matches("data-column=\"What\"").count(), expected.len(), "{page}");
     assert_eq!(file.lines().count(), expected.len() + 1, "{file}");
     let never = admin.page("/settings/audit?until=2001-01-01T00:00").await;
     assert!(never.contains("Nothing matches") && never.contains("value=\"2001-01-01T00:00\""), "{never}");
     let wrong = admin.get("/settings/audit?since=yesterday").await;
     assert_eq!(wrong.status(), 400);
     assert!(wrong.text().await.expect("a text").contains("is no time"));
+}
+
+#[tokio::test]
+async fn what_a_form_was_refused_leads_back_to_the_page_it_was_on_and_never_elsewhere() {
+    let daemon = Daemon::start(BINARY).await;
+    let admin = Person::signed_in(&daemon, daemon.token()).await;
+    let csrf = admin.form_token().await;
+    let refused = async |referer: String| {
+        let request = admin.client.post(format!("{}/settings/repositories", admin.address)).header(COOKIE, &admin.cookie);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").header("accept", "text/html");
+        let answer = request.header(REFERER, referer).body(format!("csrf={csrf}&name=NOT+A+NAME&url=&username=&password=")).send().await;
+        let answer = answer.expect("an answer");
+        assert!(answer.status().is_client_error(), "{}", answer.status());
+        answer.text().await.expect("a text")
+    };
+    let page = refused(format!("{}/settings/repositories", admin.address)).await.replace("&#x2f;", "/");
+    assert!(page.contains("href=\"/settings/repositories\">Go back"), "{page}");
+    let page = refused("https://evil.example/settings/repositories".to_owned()).await;
+    assert!(!page.contains("Go back") && page.contains("Go to the board"), "{page}");
 }

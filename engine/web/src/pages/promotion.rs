@@ -227,7 +227,7 @@ fn about(gate: &str) -> &'static str {
         "hold" => "whether somebody holds the environment, so that nothing arrives by itself",
         "approvals" => "whether enough people said yes to this very release",
         "windows" => "whether releases may arrive at this time",
-        _ => "a check that the spec asks for",
+        _ => "whether a check that the spec declares goes well",
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct RunPage {
     superseded_by: Option<String>,
     /// The runs that it overtook.
     superseded: Vec<Link>,
-    retry_of: Option<String>,
+    retry_of: Option<Link>,
     graph: Option<Graph>,
     /// The stages that the run's length hangs on, from the first to the last, and how long they took together.
     longest: Vec<Link>,
@@ -139,7 +139,7 @@ impl View for RunPage {
             trusted: false,
             superseded_by: Some("/runs/2".into()),
             superseded: vec![Link { text: text(), url: "/runs/1".into() }],
-            retry_of: Some("/runs/3".into()),
+            retry_of: Some(Link { text: text(), url: "/runs/3".into() }),
             graph,
             longest: vec![Link { text: text(), url: "/x".into() }],
             longest_took: Some("3 s".into()),
@@ -180,7 +180,10 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     });
     let may = visitor.caller.actor.may(Action::Develop, Some(&run.webhook), None);
     let retry_of = match &run.reason {
-        hookwright_core::RunReason::Retry { of, .. } => Some(urls::run(*of)),
+        hookwright_core::RunReason::Retry { of, .. } => {
+            let text = state.store.run_fetch(*of).await?.map_or_else(|| "an earlier run".to_owned(), |run| format!("run {}", run.number));
+            Some(Link { text, url: urls::run(*of) })
+        }
         _ => None,
     };
     let over = run.status.is_end();

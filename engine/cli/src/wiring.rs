@@ -230,14 +230,11 @@ impl Daemon {
         let engine = Engine::open(configuration, true, sockets).await?;
         let place = Place { address: advertised(configuration, address), gateway_address: origin(gateway_address) };
         let (stop, data) = (CancellationToken::new(), engine.folder.path().to_owned());
-        let membership = engine.join(place, address, stop.clone()).await?;
+        let openid = configuration.openid().map_err(anyhow::Error::msg)?;
+        let membership = engine.join((place, address), Rights::of(openid.as_ref()), stop.clone()).await?;
         let Engine { store, control, source, registry, runtime, gateway, metrics, ids, member, .. } = &engine;
         let leadership: Arc<dyn Leadership> = Arc::new(member.clone());
         let pushed: Arc<dyn PushSink> = Arc::new(Pushed(control.clone()));
-        let openid = configuration.openid().map_err(anyhow::Error::msg)?;
-        if !member.standing().follows() {
-            measure(store, openid.as_ref()).await?;
-        }
         let web = hookwright_web::router(WebOptions {
             store: store.clone(),
             control: control.clone(),
@@ -311,11 +308,12 @@ impl Daemon {
 
 impl Engine {
     /// Leads, if nobody does, or follows until it can; the task keeps it so.
-    async fn join(&self, place: Place, address: SocketAddr, stop: CancellationToken) -> Result<JoinHandle<()>> {
+    async fn join(&self, (place, address): (Place, SocketAddr), rights: Rights, stop: CancellationToken) -> Result<JoinHandle<()>> {
         let (engine, member) = (self.clone(), self.member.clone());
         let written = format!("http://{address}\n");
         if self.member.start(place).await? {
             let keeping = tokio::spawn(async move { member.keep_leading().await });
+            rights.measure(&self.store).await?;
             self.lead().await?;
             write_privately(&self.folder.path().join("address"), &written)?;
             return Ok(keeping);
@@ -327,6 +325,7 @@ impl Engine {
                 () = stop.cancelled() => return,
             }
             let begin = async {
+                rights.measure(&engine.store).await?;
                 engine.lead().await?;
                 write_privately(&engine.folder.path().join("address"), &written)
             };
@@ -448,17 +447,29 @@ fn people_provider(settings: OpenIdSettings) -> Result<OpenId> {
     Ok(OpenId { provider, issuer, label, roles, groups_claim, session })
 }
 
-/// Holds everybody whom a provider knows against the settings, which may be others than when they signed in.
-async fn measure(store: &Store, openid: Option<&OpenIdSettings>) -> Result<()> {
-    let nobody = RoleMap::default();
-    let mut tx = store.begin().await?;
-    let changed = tx.identity_measure(openid.map(|openid| openid.issuer.as_str()), openid.map_or(&nobody, |openid| &openid.roles)).await?;
-    for name in &changed {
-        let detail = format!("{name}: `openid` of the settings was changed");
-        tx.audit_append(NewAudit { user: ENGINE, action: "user.changed", webhook: None, environment: None, detail: &detail }).await?;
+/// What the settings say of people whom a provider knows.
+struct Rights {
+    issuer: Option<String>,
+    roles: RoleMap,
+}
+
+impl Rights {
+    fn of(openid: Option<&OpenIdSettings>) -> Self {
+        let roles = openid.map(|openid| openid.roles.clone()).unwrap_or_default();
+        Self { issuer: openid.map(|openid| openid.issuer.clone()), roles }
     }
-    tx.commit("user.measured").await?;
-    Ok(())
+
+    /// Holds everybody against the settings of whoever begins to lead, which may be others than when they signed in.
+    async fn measure(&self, store: &Store) -> Result<()> {
+        let mut tx = store.begin().await?;
+        let changed = tx.identity_measure(self.issuer.as_deref(), &self.roles).await?;
+        for name in &changed {
+            let detail = format!("{name}: `openid` of the settings was changed");
+            tx.audit_append(NewAudit { user: ENGINE, action: "user.changed", webhook: None, environment: None, detail: &detail }).await?;
+        }
+        tx.commit("user.measured").await?;
+        Ok(())
+    }
 }
 
 /// What `doctor` says, for the page of settings.

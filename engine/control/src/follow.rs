@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookwright_core::port::Topic;
 use tracing::warn;
 
-use crate::{Deps, Tasks, reconcile};
+use crate::{Deps, Tasks, intake, reconcile};
 
 /// How far apart two looks are at least, however often somebody asks for one.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -15,6 +15,9 @@ pub(crate) async fn run(deps: Deps, tasks: Tasks) {
     while !tasks.stopping().is_cancelled() {
         if let Err(error) = reconcile::learn_routes(&deps).await {
             warn!(error = &error as &dyn std::error::Error, "what receives events could not be read; trying again");
+        }
+        if let Err(error) = intake::fill_hooks(&deps).await {
+            warn!(error = &error as &dyn std::error::Error, "where forges send could not be read; trying again");
         }
         let wait = async {
             tokio::time::sleep(PAUSE).await;

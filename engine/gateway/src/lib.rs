@@ -110,7 +110,11 @@ impl Gateway {
             clock: self.options.clock.clone(),
         };
         self.tasks.spawn(schedules.run(self.stopping.clone()));
-        self.tasks.spawn(self.deliveries.clone().look_for_others(self.options.inbox.others(), self.stopping.clone()));
+        self.tasks.spawn(self.deliveries.clone().look_for_others(
+            self.options.inbox.others(),
+            self.options.notifier.clone(),
+            self.stopping.clone(),
+        ));
         let (store, clock) = (self.options.store.clone(), self.options.clock.clone());
         self.tasks.spawn(load::run(self.table.clone(), store, clock, self.stopping.clone()));
         Ok(())

@@ -53,7 +53,7 @@ pub(crate) struct Table {
     triggers: RwLock<HashMap<SubscriptionId, Arc<TriggerRoute>>>,
     engines: RwLock<EngineHooks>,
     loads: Mutex<HashMap<DeploymentId, Arc<Load>>>,
-    /// How often a route has changed.
+    /// How often a route, or what receives events, has changed.
     changes: watch::Sender<u64>,
 }
 
@@ -146,6 +146,8 @@ impl HookTable for Gateway {
         };
         let by_address = hooks.iter().filter_map(receives).collect();
         *engines = EngineHooks { bound: hooks, by_address };
+        drop(engines);
+        self.table.changes.send_modify(|changes| *changes += 1);
     }
 }
 

@@ -105,9 +105,10 @@ impl Store {
         self.fetch_optional(FETCH, args![id]).await?.map(|row| read(&row)).transpose()
     }
 
-    /// Whether events are received at an address: a daemon that does not know it yet is to learn it.
+    /// Whether events are received at an address, for a trigger or for a watched repository: a daemon that does not know it yet is to learn it.
     pub async fn subscription_receives(&self, address: &str) -> Result<bool> {
-        const FETCH: &str = "SELECT id FROM subscriptions WHERE address = $1 AND status <> 'off'";
+        const FETCH: &str = "SELECT id FROM subscriptions WHERE address = $1 AND status <> 'off'
+            UNION ALL SELECT id FROM repository_hooks WHERE address = $1 AND status <> 'off'";
         Ok(self.fetch_optional(FETCH, args![address]).await?.is_some())
     }
 

@@ -91,14 +91,22 @@ impl Daemon {
     }
 
     /// The same on a listening socket that was opened before, so that others can be told its address first.
-    pub async fn start_on(socket: Option<TcpListener>, mut options: DaemonOptions) -> Self {
+    pub async fn start_on(socket: Option<TcpListener>, options: DaemonOptions) -> Self {
+        Self::start_somewhere(tempfile::tempdir().expect("a temporary folder"), options, socket).await
+    }
+
+    async fn start_somewhere(folder: TempDir, mut options: DaemonOptions, socket: Option<TcpListener>) -> Self {
         ready_for_http();
-        let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
         let database = if options.names_database { None } else { Database::of_the_environment().map(Arc::new) };
         if let Some(database) = &database {
             options.variables.push(("HOOKWRIGHT_DATABASE".to_owned(), database.url()));
         }
-        Self::spawned(options, folder, ("log", database), socket).await
+        Self::spawned(options, Arc::new(folder), ("log", database), socket).await
+    }
+
+    /// The same with a data folder that somebody else prepared: `data` in this folder.
+    pub async fn start_within(folder: TempDir, options: DaemonOptions) -> Self {
+        Self::start_somewhere(folder, options, None).await
     }
 
     /// The same with a key that another daemon made, in a data folder of its own.

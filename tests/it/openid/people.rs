@@ -7,6 +7,7 @@ use serde_json::json;
 use super::person::Person;
 use super::provider::Provider;
 use super::{BINARY, daemon_of, daemon_with, refused};
+use crate::cluster::leads;
 
 #[tokio::test]
 async fn somebody_in_no_group_with_a_role_is_told_so_and_everybodys_role_lets_them_in() {
@@ -121,6 +122,24 @@ async fn rights_end_with_the_group_the_person_and_the_settings() {
     let mut tablet = Person::new(&daemon, "203.0.113.3");
     assert_eq!(tablet.signs_in("%2F").await.status, 403);
     assert_eq!(phone.sees("/runs").await, 303);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_settings_hold_from_the_moment_on_that_the_daemon_that_has_them_leads() {
+    let provider = Provider::start();
+    let mut leader = daemon_of(&provider).await;
+    if leader.database().is_none() {
+        return;
+    }
+    let mut desk = Person::new(&leader, "203.0.113.1");
+    assert_eq!(desk.signs_in("%2F").await.status, 303);
+    let others = DaemonOptions::new(BINARY).variable("HOOKWRIGHT_OPENID_ROLES", "[{ group: nobody, role: viewer }]");
+    let follower = leader.start_beside("log-of-second", others).await;
+    assert_eq!(desk.sees("/runs").await, 200, "one that follows changes nothing");
+    leader.kill();
+    leads(&follower).await;
+    let audit = follower.get("/api/v1/audit").await.to_string();
+    assert!(audit.contains("rosa: `openid` of the settings was changed"), "{audit}");
 }
 
 #[tokio::test]

@@ -107,6 +107,30 @@ async fn runs(daemon: &Daemon) -> usize {
     daemon.get("/api/v1/runs?webhook=shop").await["items"].as_array().expect("a list").len()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_follows_takes_in_what_a_forge_tells_of_a_watched_repository_and_the_leader_builds_it_at_once() {
+    let watched = Watched::at_github();
+    let leader = watched.by(watched.forge.options(), "1h").await;
+    if leader.database().is_none() {
+        return;
+    }
+    let follower = leader.start_beside("log-of-second", DaemonOptions::new(BINARY)).await;
+    until_hook(&leader, "the forge to be heard", |hook| hook["alive"] == true && hook["status"] == "active").await;
+    let hook = only_hook(&watched.forge.state().await).expect("one hook");
+    watched.commit("two");
+    assert_eq!(send(&follower, &hook, push("by-follower")).await, 200);
+    leader.run_ended("shop", 2).await;
+    let told = delivery(&leader, "by-follower", "delivered").await;
+    assert!(told["status_reason"].as_str().is_some_and(|reason| reason.contains("some had moved")), "{told}");
+
+    let mut forged = hook.clone();
+    forged["config"]["secret"] = json!("another");
+    assert_eq!(send(&follower, &forged, push("forged")).await, 401, "it verifies as the leader does");
+
+    let unknown = json!({ "config": { "url": format!("https://hooks.example.com/hooks/{}", "A".repeat(26)), "secret": "none" } });
+    assert_eq!(send(&follower, &unknown, push("nowhere")).await, 404, "and nothing receives where nothing is");
+}
+
 #[tokio::test]
 async fn a_push_that_its_forge_tells_of_is_built_at_once_and_once_whoever_sees_it_first() {
     let watched = Watched::at_github();

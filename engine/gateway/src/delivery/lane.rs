@@ -26,8 +26,11 @@ const PORTION: usize = 128;
 /// How long a lane that waits for its handler or for the database looks away.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A longer wait is looked at again meanwhile, because the clock may be put forward.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// A longer wait is looked at again meanwhile, because the clock may be put forward or back.
+const LONGEST_SLEEP: Duration = Duration::from_secs(20);
+
+/// What was written by a clock that is so much ahead was written before the clock was put back. Less is how clocks are kept right.
+const AHEAD: Duration = Duration::from_secs(30);
 
 /// A lane as others see it.
 pub(crate) struct Lane {
@@ -123,7 +126,8 @@ impl Lane {
 
 /// Delivers until there is nothing left.
 pub(super) async fn run(inner: Arc<Inner>, lane: Arc<Lane>) {
-    let mut state = State { inner: inner.clone(), lane: lane.clone(), ready: VecDeque::new(), flying: HashSet::new(), next_due: None };
+    let mut state =
+        State { inner: inner.clone(), lane: lane.clone(), ready: VecDeque::new(), flying: HashSet::new(), next_due: None, recalled: None };
     let mut attempts = JoinSet::new();
     let mut changes = inner.table.changes();
     loop {
@@ -136,11 +140,16 @@ pub(super) async fn run(inner: Arc<Inner>, lane: Arc<Lane>) {
             let wait = due.since(inner.clock.now()).max(Duration::from_millis(1)).min(LONGEST_SLEEP);
             sleep = Some(sleep.map_or(wait, |sleep| sleep.min(wait)));
         }
+        let sleep_for = sleep.unwrap_or(LONGEST_SLEEP);
         tokio::select! {
             Some(ended) = attempts.join_next() => state.ended(ended.ok()),
             () = lane.news.notified() => {}
             _ = changes.changed(), if sleep.is_some() => {}
-            () = tokio::time::sleep(sleep.unwrap_or(LONGEST_SLEEP)) => {}
+            () = tokio::time::sleep(sleep_for) => {
+                if sleep_for == LONGEST_SLEEP && state.next_due.take().is_some() {
+                    lane.look_later();
+                }
+            }
             () = inner.stopping.cancelled() => return,
         }
     }
@@ -158,6 +167,8 @@ struct State {
     flying: HashSet<DeliveryId>,
     /// When something that waits is due.
     next_due: Option<Timestamp>,
+    /// When it was last looked for what a clock that was ahead has put off.
+    recalled: Option<tokio::time::Instant>,
 }
 
 impl State {
@@ -222,6 +233,21 @@ impl State {
         Some(PAUSE)
     }
 
+    /// Notes when something that waits is due. What a clock has put off that has been put back since is due now: it would wait for as long as the clock
+    /// was ahead.
+    async fn look_ahead(&mut self, now: Timestamp) -> Result<(), hookwright_store::Error> {
+        let Some(due) = self.inner.store.delivery_next_due(self.lane.subscription, now).await? else { return Ok(()) };
+        self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
+        if self.recalled.is_none_or(|recalled| recalled.elapsed() >= LONGEST_SLEEP) {
+            let recalled = self.inner.store.delivery_recall(self.lane.subscription, (now, now.plus(AHEAD))).await?;
+            self.recalled = Some(tokio::time::Instant::now());
+            if recalled > 0 {
+                self.lane.lock().behind = true;
+            }
+        }
+        Ok(())
+    }
+
     /// The next delivery to begin, with its event where it was handed over.
     async fn next(&mut self, route: &TriggerRoute) -> Result<Option<(Delivery, Option<Arc<Event>>)>, hookwright_store::Error> {
         loop {
@@ -240,6 +266,10 @@ impl State {
             let mut due = due.inspect_err(|_| self.lane.lock().behind = true)?;
             self.lane.has_read(&due);
             let whole = due.len() < limit;
+            if whole {
+                // Also when something is due: what waits for later is thought of by nobody else.
+                self.look_ahead(now).await.inspect_err(|_| self.lane.lock().behind = true)?;
+            }
             due.retain(|delivery| !self.flying.contains(&delivery.id));
             let ids: Vec<EventId> = due.iter().map(|delivery| delivery.event).collect::<HashSet<_>>().into_iter().collect();
             let events = self.inner.store.event_list_small(&ids).await.inspect_err(|_| self.lane.lock().behind = true)?;
@@ -252,9 +282,6 @@ impl State {
                 self.lane.lock().behind = true;
             }
             if self.ready.is_empty() {
-                if let Some(due) = self.inner.store.delivery_next_due(self.lane.subscription, now).await? {
-                    self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
-                }
                 if !self.lane.lock().behind {
                     continue;
                 }

@@ -8,7 +8,7 @@ mod send;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hookwright_core::port::Leadership;
+use hookwright_core::port::{Leadership, Notifier, Topic};
 use hookwright_core::{Clock, Delivery, Event, SubscriptionId};
 use hookwright_store::Store;
 use tokio::sync::watch;
@@ -62,7 +62,7 @@ impl Deliveries {
     }
 
     /// Has deliveries looked at that other daemons have stored, until the daemon stops.
-    pub(crate) async fn look_for_others(self, mut others: watch::Receiver<u64>, stopping: CancellationToken) {
+    pub(crate) async fn look_for_others(self, mut others: watch::Receiver<u64>, engine: Arc<dyn Notifier>, stopping: CancellationToken) {
         let mut seen = *others.borrow();
         loop {
             tokio::select! {
@@ -72,7 +72,12 @@ impl Deliveries {
             let newest = *others.borrow_and_update();
             match self.inner.store.delivery_open_subscriptions_after(seen).await {
                 Ok(subscriptions) => {
-                    subscriptions.into_iter().for_each(|subscription| self.wake(subscription));
+                    for subscription in subscriptions {
+                        self.wake(subscription);
+                        if self.inner.table.is_engines(subscription) {
+                            engine.wake(Topic::Intake);
+                        }
+                    }
                     seen = newest;
                 }
                 // They are found with the next news, or by the lane's own look.

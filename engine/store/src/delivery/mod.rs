@@ -57,6 +57,16 @@ impl Store {
         self.fetch_optional(NEXT, args![subscription, after]).await?.map_or(Ok(None), |row| row.optional_instant("due_at"))
     }
 
+    /// Makes due now what a clock that was ahead has put off: what was stored, or tried last, at a time that is not yet. Returns how many.
+    pub async fn delivery_recall(&self, subscription: SubscriptionId, (now, ahead): (Timestamp, Timestamp)) -> Result<u64> {
+        const RECALL: &str = "UPDATE deliveries SET due_at = $2
+            WHERE subscription = $1 AND status IN ('queued', 'waiting') AND due_at > $3
+            AND ((attempts = 0 AND created_at > $3)
+                OR EXISTS (SELECT 1 FROM attempts
+                    WHERE attempts.delivery = deliveries.id AND attempts.number = deliveries.attempts AND attempts.started_at > $3))";
+        self.execute("delivery.recalled", RECALL, args![subscription, now, ahead]).await
+    }
+
     /// Subscriptions with something to deliver.
     pub async fn delivery_open_subscriptions(&self) -> Result<Vec<SubscriptionId>> {
         const OPEN: &str = "SELECT DISTINCT subscription FROM deliveries WHERE status IN ('queued', 'waiting')";

@@ -157,6 +157,7 @@ async fn pages_keep_to_themselves_and_mistakes_name_the_request() {
         if answer.status() == 404 {
             let page = answer.text().await.expect("a text");
             assert!(page.contains(&id), "{path}: {page}");
+            assert!(page.contains("class=\"nav\"") && page.contains("id=\"keys\""), "{path} leads on whoever is signed in: {page}");
         }
     }
     let packed = admin.client.get(format!("{}/first-push", admin.address)).header(COOKIE, &admin.cookie).header("accept-encoding", "gzip");

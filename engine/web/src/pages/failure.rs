@@ -43,7 +43,7 @@ impl View for FailurePage {
 
 /// What is known of a browser that asked for a page.
 pub(crate) struct Asked {
-    theme: Theme,
+    layout: Layout,
     from: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Asked {
         // A page that cannot be had does not lead to itself.
         let leads_on = |from: &&str| request.method() != Method::GET || *from != path;
         let from = came_from(headers).filter(leads_on).map(|from| own_address(from).to_owned());
-        wants_page(path, headers).then(|| Self { theme: Theme::chosen(headers), from })
+        wants_page(path, headers).then(|| Self { layout: Layout::open(Theme::chosen(headers), "").with_nav(headers), from })
     }
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn page((status, detail): (StatusCode, String), request_id: String, a
         status if status.is_server_error() => "The daemon could not do it",
         _ => "That did not work",
     };
-    let layout = Layout::open(asked.theme, heading);
+    let layout = asked.layout.titled(heading);
     let mut response =
         template::page(&FailurePage { layout, status: status.as_u16(), heading, detail, request_id, board: urls::BOARD, back: asked.from });
     *response.status_mut() = status;

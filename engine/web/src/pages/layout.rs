@@ -1,9 +1,10 @@
 //! What is around every page: navigation, theme, who is signed in, and a word about what was just done.
 
 use hookwright_core::Action;
+use http::HeaderMap;
 use serde::Serialize;
 
-use crate::visitor::{Theme, Visitor, form_token};
+use crate::visitor::{Theme, Visitor, form_token, session_secret};
 use crate::{asset, urls};
 
 /// What a deed says afterwards: the word in the address and the sentence for people. Only these are shown.
@@ -51,6 +52,8 @@ pub(crate) struct Layout {
     section: &'static str,
     /// Who is signed in; `None` on pages for anybody.
     user: Option<String>,
+    /// Whether the ways to the other pages are shown: on a page for anybody to whoever has a session.
+    nav: bool,
     admin: bool,
     csrf: String,
     theme: &'static str,
@@ -120,6 +123,7 @@ impl Layout {
             title: title.into(),
             section,
             user: Some(visitor.caller.actor.user.clone()),
+            nav: true,
             admin: visitor.caller.actor.may(Action::Administer, None, None),
             csrf: form_token(&visitor.secret),
             theme: visitor.theme.as_str(),
@@ -135,6 +139,7 @@ impl Layout {
             title: title.into(),
             section: "",
             user: None,
+            nav: false,
             admin: false,
             csrf: String::new(),
             theme: theme.as_str(),
@@ -142,6 +147,18 @@ impl Layout {
             said: None,
             links: Links::new(),
         }
+    }
+
+    /// The same with a title.
+    pub(crate) fn titled(mut self, title: &str) -> Self {
+        title.clone_into(&mut self.title);
+        self
+    }
+
+    /// With the ways to the other pages, for a browser that has a session, whatever that is worth.
+    pub(crate) fn with_nav(mut self, headers: &HeaderMap) -> Self {
+        self.nav = session_secret(headers).is_some();
+        self
     }
 
     /// The sentence after signing out, where nobody is signed in.
@@ -154,6 +171,7 @@ impl Layout {
     pub(crate) fn sample() -> Self {
         Self {
             user: Some("<b>hostile".to_owned()),
+            nav: true,
             admin: true,
             csrf: "0123".to_owned(),
             ..Self::open(Theme::Dark, "<b>hostile").saying(Some("approved"))

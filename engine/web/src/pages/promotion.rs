@@ -3,8 +3,8 @@
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::status::PromotionStatus;
-use hookwright_core::{Action, Decision, Origin, Promotion, PromotionId, VerdictKind};
-use hookwright_store::PromotionFilter;
+use hookwright_core::{Action, Decision, Origin, Promotion, PromotionId, Timestamp, VerdictKind};
+use hookwright_store::{AuditEntry, PromotionFilter};
 use serde::{Deserialize, Serialize};
 
 use super::hold::HoldCard;
@@ -158,12 +158,16 @@ impl Past {
 
     /// Everything that went into an environment, newest first.
     pub(crate) async fn list(state: &WebState, filter: PromotionFilter) -> Result<Vec<Self>> {
-        let promotions = state.store.promotion_list(&PromotionFilter { limit: HISTORY, ..filter }).await?;
+        let promotions = state.store.promotion_list(&PromotionFilter { limit: HISTORY, ..filter.clone() }).await?;
         let mut past = Vec::new();
         for promotion in &promotions {
             past.push(Self::new(state, promotion).await?);
         }
-        let holds = holds(&promotions);
+        let by_hand = match (&filter.webhook, &filter.environment) {
+            (Some(webhook), Some(environment)) => by_hand(state.store.hold_history(webhook, environment, LATER).await?),
+            _ => Vec::new(),
+        };
+        let holds = holds(&promotions, &by_hand);
         past.iter_mut().zip(holds).for_each(|(past, hold)| past.hold = hold);
         Ok(past)
     }
@@ -188,13 +192,31 @@ impl Past {
     }
 }
 
+/// When holds were set and ended by hand, out of the audit log; what a promotion ended says so.
+fn by_hand(lines: Vec<AuditEntry>) -> Vec<(Timestamp, bool)> {
+    let own = lines.into_iter().filter(|line| match line.action.as_str() {
+        "hold.set" => true,
+        "hold.ended" => !line.detail.starts_with("by promoting "),
+        _ => false,
+    });
+    own.map(|line| (line.at, line.action == "hold.set")).collect()
+}
+
 /// Which of these, newest first, began a hold of their environment, and which ended one: a rollback begins it, and the next that a person
-/// let in ends it.
-fn holds(promotions: &[Promotion]) -> Vec<Option<&'static str>> {
+/// let in ends it, unless somebody ended it by hand before. `by_hand` says when that was (`false`), and when one was set by hand (`true`).
+fn holds(promotions: &[Promotion], by_hand: &[(Timestamp, bool)]) -> Vec<Option<&'static str>> {
+    let mut by_hand: Vec<(Timestamp, bool)> = by_hand.to_vec();
+    by_hand.sort_by_key(|(at, _)| *at);
+    let mut by_hand = by_hand.into_iter().peekable();
     let mut held = false;
     let mut words: Vec<Option<&'static str>> = Vec::new();
     for promotion in promotions.iter().rev() {
         let arrived = promotion.status == PromotionStatus::Succeeded;
+        let is_rollback = matches!(promotion.origin, Origin::Rollback { .. });
+        let moment = if is_rollback { Some(promotion.created_at) } else { promotion.ended_at };
+        while let Some((_, begun)) = by_hand.next_if(|(at, _)| moment.is_some_and(|moment| *at <= moment)) {
+            held = begun;
+        }
         words.push(match &promotion.origin {
             Origin::Rollback { .. } => {
                 held = true;
@@ -375,7 +397,7 @@ pub(super) async fn decide(State(state): State<WebState>, Path(id): Path<Promoti
 
 #[cfg(test)]
 mod tests {
-    use hookwright_core::{EnvironmentName, ReleaseId, Timestamp, WebhookName};
+    use hookwright_core::{EnvironmentName, ReleaseId, WebhookName};
 
     use super::*;
 
@@ -404,8 +426,8 @@ mod tests {
             status_reason: None,
             verdicts: Vec::new(),
             deployment: None,
-            created_at: Timestamp::from_millis(0),
-            ended_at: None,
+            created_at: Timestamp::from_millis(i64::from(number) * 10),
+            ended_at: (status != PromotionStatus::Waiting).then(|| Timestamp::from_millis(i64::from(number) * 10 + 5)),
         };
         let rosa = || "rosa".to_owned();
         let newest_first = [
@@ -415,6 +437,10 @@ mod tests {
             promotion(2, PromotionStatus::Succeeded, Origin::Rollback { actor: rosa() }),
             promotion(1, PromotionStatus::Succeeded, Origin::Automation),
         ];
-        assert_eq!(holds(&newest_first), [None, Some("ended the hold"), None, Some("holds from here"), None]);
+        assert_eq!(holds(&newest_first, &[]), [None, Some("ended the hold"), None, Some("holds from here"), None]);
+        let ended_by_hand = [(Timestamp::from_millis(33), false)];
+        assert_eq!(holds(&newest_first, &ended_by_hand), [None, None, None, Some("holds from here"), None]);
+        let set_again = [(Timestamp::from_millis(46), true), (Timestamp::from_millis(33), false)];
+        assert_eq!(holds(&newest_first, &set_again), [Some("ended the hold"), None, None, Some("holds from here"), None]);
     }
 }

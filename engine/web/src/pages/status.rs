@@ -54,7 +54,7 @@ pub(super) async fn show(State(state): State<WebState>, headers: HeaderMap) -> A
         (_, _, true) => Badge::none("Nothing is shown here"),
         _ => Badge::new("good", "check", "Everything works"),
     };
-    let layout = Layout::open(Theme::chosen(&headers), "Status");
+    let layout = Layout::open(Theme::chosen(&headers), "Status").with_nav(&headers);
     let mut response = template::page(&StatusPage { layout, webhooks, whole });
     // The chosen colours are in the page.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=30"));

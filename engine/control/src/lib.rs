@@ -12,6 +12,7 @@ mod gate;
 mod handle;
 mod history;
 mod intake;
+mod left_hook;
 mod logs;
 mod promotion;
 mod reconcile;

@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
+use crate::left_hook::LeftHook;
 use crate::promotion::spec_of;
-use crate::{Deps, Result, Tasks, channel};
+use crate::{Deps, Result, Tasks, channel, left_hook};
 
 /// How often the loop looks when nothing changes.
 const TICK: Duration = Duration::from_secs(30);
@@ -22,19 +23,22 @@ const TICK: Duration = Duration::from_secs(30);
 const DRIFT: Duration = Duration::from_secs(600);
 
 /// The first pause after a source could not be asked; it doubles up to [`DRIFT`].
-const PAUSE: Duration = Duration::from_secs(15);
+pub(crate) const PAUSE: Duration = Duration::from_secs(15);
 
 /// What a source was told last.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Applied {
     pub(crate) digest: String,
     pub(crate) repository: String,
     pub(crate) url: String,
+    /// What sources have that the trigger had before. It is no part of what this one was told: see [`left_hook::read`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left: Vec<LeftHook>,
 }
 
 impl Applied {
     pub(crate) fn of(wanted: &WantedSubscription) -> Self {
-        Self { digest: digest(wanted), repository: wanted.repository.clone(), url: wanted.url.clone() }
+        Self { digest: digest(wanted), repository: wanted.repository.clone(), url: wanted.url.clone(), left: Vec::new() }
     }
 }
 
@@ -52,6 +56,8 @@ pub(crate) struct Look {
     /// By the monotonic clock.
     pub(crate) next: Duration,
     pub(crate) failures: u32,
+    /// When to ask sources again that the trigger had before.
+    pub(crate) left: Duration,
     /// When to ask for what it could not deliver.
     catch_up: Duration,
 }
@@ -77,7 +83,12 @@ async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<
     let subscriptions = deps.store.subscription_list_all().await?;
     looks.retain(|id, _| subscriptions.iter().any(|subscription| subscription.id == *id));
     let mut specs: HashMap<_, Spec> = HashMap::new();
-    for subscription in subscriptions.into_iter().filter(|subscription| deps.subscriber.registers(&subscription.source)) {
+    for subscription in subscriptions {
+        let look = looks.entry(subscription.id).or_default();
+        let subscription = left_hook::remove(deps, subscription, look).await?;
+        if !deps.subscriber.registers(&subscription.source) {
+            continue;
+        }
         let place = (subscription.place.webhook.clone(), subscription.place.environment.clone());
         if !specs.contains_key(&place) {
             let live = deps.store.deployment_current(&place.0, &place.1).await?.filter(|live| live.status == DeploymentStatus::Live);
@@ -86,7 +97,6 @@ async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<
             specs.insert(place.clone(), spec_of(&release)?);
         }
         if let Some(spec) = specs.get(&place) {
-            let look = looks.entry(subscription.id).or_default();
             let id = subscription.id;
             let events = spec.triggers.get(&subscription.place.trigger).map(|trigger| trigger.events.clone()).unwrap_or_default();
             step(deps, (subscription, look), spec).await?;
@@ -97,7 +107,7 @@ async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<
 }
 
 async fn step(deps: &Deps, (subscription, look): (Subscription, &mut Look), spec: &Spec) -> Result<()> {
-    let applied: Option<Applied> = subscription.applied.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let (applied, _) = left_hook::read(&subscription);
     if subscription.status == SubscriptionStatus::Off {
         return if look.failures == 0 || is_due(deps, look) {
             take_away(deps, (subscription, look), applied.as_ref()).await
@@ -166,7 +176,7 @@ async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look), events: 
         return Ok(());
     }
     let Some(subscription) = deps.store.subscription_fetch(id).await? else { return Ok(()) };
-    let applied: Option<Applied> = subscription.applied.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let (applied, _) = left_hook::read(&subscription);
     let (SubscriptionStatus::Active, Some(applied), Some(hook)) = (subscription.status, applied, &subscription.provider_id) else {
         return Ok(());
     };
@@ -203,7 +213,8 @@ async fn take_away(deps: &Deps, (subscription, look): (Subscription, &mut Look),
         return Ok(());
     }
     look.failures = 0;
-    let after = Subscription { applied: None, provider_id: None, status_reason: None, expires_at: None, ..subscription.clone() };
+    let applied = left_hook::written(None, left_hook::read(&subscription).1);
+    let after = Subscription { applied, provider_id: None, status_reason: None, expires_at: None, ..subscription.clone() };
     if after == subscription {
         return Ok(());
     }
@@ -286,7 +297,7 @@ async fn write(
     let mut handed_out = None;
     if let Some(Told { id, applied, expires_at, secret }) = told {
         after.provider_id = Some(id);
-        after.applied = serde_json::to_string(&applied).ok();
+        after.applied = left_hook::written(Some(applied), left_hook::read(subscription).1);
         after.expires_at = expires_at;
         handed_out = secret;
     }

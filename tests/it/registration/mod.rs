@@ -149,6 +149,36 @@ async fn a_deployed_trigger_is_known_to_its_source_with_its_events_address_and_s
 }
 
 #[tokio::test]
+async fn a_trigger_whose_source_is_changed_leaves_no_hook_at_the_one_before_also_when_that_is_busy_or_the_daemon_dies() {
+    let forge = Forge::start();
+    let (mut daemon, copy) = deployed(&forge).await;
+    let before = trigger_in(&daemon, "active").await;
+    assert!(only_hook(&forge.state().await).is_some());
+    forge.change(json!({ "answer": 500 })).await;
+    let other = ISSUES.replace("source: github, repository: acme/shop", "source: standard-webhooks").replace("issues.closed", "thing");
+    copy.write("webhook.yaml", &spec(&other)).commit("Listen elsewhere");
+    copy.push(&daemon, "shop");
+    let after = trigger_in(&daemon, "manual").await;
+    assert_ne!(before["address"], after["address"], "nobody sends to it what the other source sent");
+    let refused = async |daemon: &Daemon| daemon.log().contains("could not be told to stop sending").then_some(());
+    daemon.until("the source to be asked in vain", refused).await;
+    daemon.kill();
+    forge.change(json!({ "answer": null })).await;
+    daemon.restart().await;
+    let gone = async |_: &Daemon| forge.state().await["hooks"].as_object().is_some_and(serde_json::Map::is_empty).then_some(());
+    daemon.until("the hook to be removed", gone).await;
+    assert_eq!(trigger_in(&daemon, "manual").await["address"], after["address"]);
+
+    // And back again: the source gets the new address.
+    copy.write("webhook.yaml", &spec(ISSUES)).commit("Listen there again");
+    copy.push(&daemon, "shop");
+    let back = trigger_in(&daemon, "active").await;
+    let hook = only_hook(&forge.state().await).expect("one hook");
+    assert_eq!(hook["config"]["url"], back["url"]);
+    assert_ne!(back["address"], before["address"]);
+}
+
+#[tokio::test]
 async fn a_crash_or_a_second_start_makes_no_second_hook_and_what_was_changed_there_is_mended() {
     let forge = Forge::start();
     let (mut daemon, _copy) = deployed(&forge).await;

@@ -5,7 +5,7 @@ use hookwright_core::status::SubscriptionStatus;
 use hookwright_core::{BoundTrigger, DeliveryPolicy, Deployment, Schedule, SecretValue, Subscription, TriggerName, TriggerPlace};
 use hookwright_spec::{Spec, Trigger, Verify};
 
-use crate::{Deps, Result};
+use crate::{Deps, Result, left_hook};
 
 /// The event source that needs nobody to be told of it.
 const CLOCK: &str = "schedule";
@@ -50,7 +50,13 @@ async fn subscriptions(deps: &Deps, deployment: &Deployment, spec: &Spec) -> Res
             (true, CLOCK) => SubscriptionStatus::Active,
             (true, _) => SubscriptionStatus::Manual,
         };
-        let found = tx.subscription_ensure(&place, &trigger.source, wanted).await?;
+        let mut found = tx.subscription_ensure(&place, &trigger.source, wanted).await?;
+        let before = known.iter().find(|known| known.place.trigger == *name && known.id != found.id);
+        if let Some(left) = before.map(left_hook::left_by).filter(|left| !left.is_empty()) {
+            // The source that it had is to forget the address.
+            found.applied = left_hook::written(None, left);
+            tx.subscription_update(&found).await?;
+        }
         ensured.push(if (found.status == SubscriptionStatus::Off) == (wanted == SubscriptionStatus::Off) {
             found
         } else {

@@ -128,6 +128,9 @@ config:
     browser.open("/webhooks/hello-python").await;
     browser.press("#logs .tail a").await;
     browser.until("the whole log", "#log").await;
+    browser.resize(360, 740).await;
+    let aside = "return [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1).length";
+    assert_eq!(browser.run(aside).await, serde_json::json!(0), "on a phone instances are read without moving them aside");
     assert!(found.is_empty(), "{}", found.join("\n"));
 
     let plain = Browser::start(&daemon, Script::Off).await;

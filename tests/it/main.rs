@@ -29,4 +29,5 @@ mod registration;
 mod registry;
 mod replay;
 mod runs;
+mod secrets;
 mod security;

@@ -105,11 +105,10 @@ impl Proxy {
         if declared.is_some_and(|length| length > self.options.body_limit) {
             return Err(clients_body::too_large(self.options.body_limit));
         }
-        let unavailable = || {
-            let reason = route.target.unavailable_reason.clone().unwrap_or_else(|| "no instance is ready".to_owned());
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+        let backend = match route.backend() {
+            Some(backend) => backend,
+            None => return Err(self.unavailable(&route, (webhook, environment), request.headers()).await),
         };
-        let backend = route.backend().ok_or_else(unavailable)?;
         let client_upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
         strip_daemon_tokens(&self.options.store, request.headers_mut()).await?;
         let prefix = format!("{PREFIX}{webhook}/{environment}");
@@ -125,6 +124,20 @@ impl Proxy {
         })?;
         let answer = answer.map_err(|error| self.refusal(&error))?;
         self.answered(answer, upgrade, in_flight, request_id)
+    }
+
+    /// Why nobody answers: the reason holds lines of the handler's log, which are for people who may read them.
+    async fn unavailable(&self, route: &Route, (webhook, environment): (&str, &str), headers: &HeaderMap) -> Problem {
+        let (place, within) = (WebhookName::new(webhook).ok(), EnvironmentName::new(environment).ok());
+        let may_know = match token_holder(&self.options.store, headers).await {
+            Ok(actor) => actor.may(Action::Read, place.as_ref(), within.as_ref()),
+            Err(_) => false,
+        };
+        let reason = route.target.unavailable_reason.clone().filter(|_| may_know);
+        let text = || {
+            format!("no instance of `{webhook}` is ready in `{environment}`; whoever runs it sees why with `hookwright status {webhook}`")
+        };
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, reason.unwrap_or_else(text))
     }
 
     async fn check_access(&self, route: &Route, webhook: &str, environment: &str, headers: &HeaderMap) -> Result<(), Problem> {

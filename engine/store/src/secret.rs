@@ -78,6 +78,18 @@ impl Store {
         Ok(tx.execute(DELETE, args![at.0, at.1, name]).await? > 0)
     }
 
+    /// Whether a secret was set between two moments, as a transaction sees it.
+    pub async fn secret_was_set_in(
+        &self,
+        tx: &mut Tx,
+        at: (&WebhookName, &EnvironmentName),
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<bool> {
+        const SET: &str =
+            "SELECT name FROM secrets WHERE webhook = $1 AND environment = $2 AND updated_at >= $3 AND updated_at <= $4 LIMIT 1";
+        Ok(tx.fetch_optional(SET, args![at.0, at.1, from, to]).await?.is_some())
+    }
+
     /// The names that are set.
     pub async fn secret_names(&self, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Vec<ConfigName>> {
         self.fetch_all(NAMES, args![webhook, environment]).await?.iter().map(|row| row.parse("name")).collect()

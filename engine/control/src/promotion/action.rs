@@ -99,7 +99,7 @@ impl Control {
         self.decide(actor, promotion, Decision::Override, Some(reason)).await
     }
 
-    /// Goes back to the release that succeeded before the present one, or to the named one, and holds the environment.
+    /// Goes back to the release that came before the present one, or to the named one, and holds the environment.
     ///
     /// # Errors
     /// `Forbidden`, `NotFound` when there is nothing to go back to.
@@ -117,11 +117,11 @@ impl Control {
             Some(id) => named(deps, webhook, id).await?,
             None => {
                 let past = promotions(deps, webhook, Some(environment), false).await?;
-                let past = past.into_iter().find(|past| {
-                    past.status == PromotionStatus::Succeeded && current.as_ref().is_none_or(|current| current.release != past.release)
-                });
-                let missing = || Error::NotFound(format!("no earlier release of `{webhook}` succeeded in `{environment}`"));
-                named(deps, webhook, &past.ok_or_else(missing)?.release).await?
+                let missing =
+                    || Error::NotFound(format!("no release of `{webhook}` succeeded in `{environment}` before what is there now"));
+                let past = past.into_iter().rev().filter(|past| past.status == PromotionStatus::Succeeded).map(|past| past.release);
+                let before = release_before(past, current.as_ref().map(|current| &current.release)).ok_or_else(missing)?;
+                named(deps, webhook, &before).await?
             }
         };
         let hold = Hold {
@@ -142,10 +142,10 @@ impl Control {
     }
 
     /// Sets a secret; what is live there is deployed again with it, in the same transaction, so that neither happens without the other.
-    /// `None` when nothing is live: then gates look again.
+    /// `None` when nothing is live: then gates look again; and when it is being deployed at this moment: then that is looked at when it is live.
     ///
     /// # Errors
-    /// `Forbidden`; `Conflict` while a deployment is under way, and then nothing is set.
+    /// `Forbidden`.
     pub async fn secret_set(
         &self,
         actor: &Actor,
@@ -175,10 +175,13 @@ impl Control {
         tx.audit_append(entry).await?;
         let mut opened = None;
         if let Some(release) = release {
-            let origin = Origin::Reconfigure { actor: actor.user.clone() };
-            let promotion = take_or_open_in(deps, &mut tx, &release, environment, origin).await?;
+            let open = deps.store.promotion_open_in(&mut tx, webhook, environment, &release.id).await?;
+            let promotion = match open {
+                Some(open) => open,
+                None => open_in(deps, &mut tx, &release, environment, Origin::Reconfigure { actor: actor.user.clone() }).await?,
+            };
             audit_in(&mut tx, actor, "promotion.reconfigure", &promotion, "").await?;
-            opened = Some(promotion.id);
+            opened = (promotion.status == PromotionStatus::Waiting).then_some(promotion.id);
         }
         tx.commit("secret.set").await?;
         wake_all(deps);
@@ -232,6 +235,21 @@ async fn promotions(deps: &Deps, webhook: &WebhookName, at: Option<&EnvironmentN
     Ok(deps.store.promotion_list(&filter).await?)
 }
 
+/// The release that came to an environment before `current` did, of those that succeeded there, the oldest first. One counts by when it came first; so
+/// going back twice goes back further, and never to what was just left.
+fn release_before(succeeded: impl Iterator<Item = ReleaseId>, current: Option<&ReleaseId>) -> Option<ReleaseId> {
+    let mut came: Vec<ReleaseId> = Vec::new();
+    for release in succeeded {
+        if !came.contains(&release) {
+            came.push(release);
+        }
+    }
+    match current.and_then(|current| came.iter().position(|release| release == current)) {
+        Some(at) => at.checked_sub(1).map(|before| came.swap_remove(before)),
+        None => came.pop(),
+    }
+}
+
 async fn named(deps: &Deps, webhook: &WebhookName, id: &ReleaseId) -> Result<Release> {
     let release = deps.store.release_fetch(id).await?.filter(|release| release.webhook == *webhook);
     release.ok_or_else(|| Error::NotFound(format!("`{webhook}` has no release {id}; `hookwright releases {webhook}` lists them")))
@@ -278,11 +296,27 @@ async fn take_or_open_in(deps: &Deps, tx: &mut Tx, release: &Release, environmen
     if open.status != PromotionStatus::Waiting {
         return Err(Error::Conflict(format!("{} is being deployed to `{environment}` right now; wait for its end", release.id)));
     }
-    if matches!(origin, Origin::Reconfigure { .. }) {
-        return Ok(open);
-    }
     open.origin = origin;
     open.created_at = deps.clock.now();
     deps.store.promotion_update_in(tx, PromotionStatus::Waiting, &open).await?;
     Ok(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn going_back_twice_goes_back_further_and_never_to_what_was_just_left() {
+        let release = |number: u8| format!("rel-{number:016x}").parse::<ReleaseId>().unwrap_or_else(|error| panic!("{error}"));
+        let before = |past: &[u8], current: Option<u8>| {
+            let current = current.map(release);
+            release_before(past.iter().map(|number| release(*number)), current.as_ref())
+        };
+        assert_eq!(before(&[1, 2, 3], Some(3)), Some(release(2)));
+        assert_eq!(before(&[1, 2, 3, 2], Some(2)), Some(release(1)), "and not the third, which was left");
+        assert_eq!(before(&[1, 2, 3, 2, 1], Some(1)), None);
+        assert_eq!(before(&[1, 2, 3, 2, 3], Some(3)), Some(release(2)), "it came again, and is where it was");
+        assert_eq!(before(&[1, 2], None), Some(release(2)), "nothing is there now");
+    }
 }

@@ -11,7 +11,7 @@ use hookwright_spec::Spec;
 use hookwright_store::{PromotionFilter, StandingStamp};
 use tracing::{info, warn};
 
-use super::{OPEN_LIMIT, end_in, spec_of, wake_all};
+use super::{OPEN_LIMIT, end_in, reconfigure_in, spec_of, wake_all};
 use crate::{Deps, Error, Result, config, gate};
 
 /// How often all are judged although nothing seems to have changed: an approval may have expired.
@@ -58,6 +58,8 @@ pub(super) async fn pass(deps: &Deps, judged: &mut Judged) -> Result<()> {
     }
     let waiting: HashSet<PromotionId> = known.iter().map(|open| open.promotion.id).collect();
     judged.by.retain(|id, _| waiting.contains(id));
+    // Where this very look began a deployment.
+    let mut begun = HashSet::new();
     for open in known.iter().filter(|open| open.promotion.status == PromotionStatus::Waiting) {
         let promotion = &open.promotion;
         let here = places.get(&(&promotion.webhook, &promotion.environment));
@@ -66,7 +68,8 @@ pub(super) async fn pass(deps: &Deps, judged: &mut Judged) -> Result<()> {
             supersede(deps, promotion, &newer.promotion).await?;
             continue;
         }
-        let busy = others().any(|other| other.promotion.status == PromotionStatus::Deploying);
+        let place = (&promotion.webhook, &promotion.environment);
+        let busy = begun.contains(&place) || others().any(|other| other.promotion.status == PromotionStatus::Deploying);
         let by = (open.stamp.clone(), busy);
         if judged.by.get(&promotion.id) == Some(&by) {
             continue;
@@ -74,7 +77,7 @@ pub(super) async fn pass(deps: &Deps, judged: &mut Judged) -> Result<()> {
         judged.by.remove(&promotion.id);
         match judge(deps, promotion, busy).await {
             Ok(true) => drop(judged.by.insert(promotion.id, by)),
-            Ok(false) => {}
+            Ok(false) => drop(begun.insert(place)),
             Err(error) => {
                 warn!(promotion.id = %promotion.id, error = &error as &dyn std::error::Error, "a promotion could not be judged; trying again");
             }
@@ -128,6 +131,12 @@ async fn judge(deps: &Deps, promotion: &Promotion, busy: bool) -> Result<bool> {
     let release = release(deps, promotion).await?;
     let spec = spec_of(&release)?;
     let deployed = deps.store.deployment_current(webhook, environment).await?;
+    if let Origin::Reconfigure { actor } = &promotion.origin
+        && deployed.as_ref().is_none_or(|deployed| deployed.release != release.id)
+    {
+        give_way(deps, promotion, actor, deployed.as_ref()).await?;
+        return Ok(false);
+    }
     let mut policies = Vec::new();
     if let Some(text) = deps.store.release_policy_spec(webhook).await? {
         let policy: Spec = serde_json::from_str(&text).map_err(|cause| Error::internal("read the default branch's spec", cause))?;
@@ -177,6 +186,19 @@ async fn judge(deps: &Deps, promotion: &Promotion, busy: bool) -> Result<bool> {
         deps.wakes.wake(Topic::Scheduler);
     }
     Ok(true)
+}
+
+/// Ends a promotion that was to give new values to what is not live any more. What is live instead gets them, unless it began with them.
+async fn give_way(deps: &Deps, promotion: &Promotion, actor: &str, live: Option<&Deployment>) -> Result<()> {
+    let mut tx = deps.store.begin().await?;
+    let reason = live.map_or_else(|| "nothing is live any more".to_owned(), |live| format!("{} was deployed meanwhile", live.release));
+    end_in(deps, &mut tx, promotion, PromotionStatus::Superseded, reason).await?;
+    if let Some(live) = live.filter(|live| live.created_at <= promotion.created_at) {
+        reconfigure_in(deps, &mut tx, live, actor).await?;
+    }
+    tx.commit("promotion.superseded").await?;
+    wake_all(deps);
+    Ok(())
 }
 
 /// Writes the intent to deploy. A hold that was set or lifted since the gates were asked sends the promotion back to them.

@@ -7,7 +7,7 @@ mod judge;
 
 use hookwright_core::port::{Notifier, Topic};
 use hookwright_core::status::PromotionStatus;
-use hookwright_core::{EnvironmentName, Origin, Promotion, PromotionId, Release, RunId};
+use hookwright_core::{Deployment, EnvironmentName, Origin, Promotion, PromotionId, Release, RunId};
 use hookwright_spec::Spec;
 use hookwright_store::Tx;
 use tracing::warn;
@@ -54,6 +54,16 @@ pub(crate) async fn open_in(
     };
     deps.store.promotion_add_in(tx, &promotion).await?;
     Ok(promotion)
+}
+
+/// Has what is live deployed again with the values that were set since, unless that is under way.
+pub(crate) async fn reconfigure_in(deps: &Deps, tx: &mut Tx, live: &Deployment, actor: &str) -> Result<()> {
+    if deps.store.promotion_open_in(tx, &live.webhook, &live.environment, &live.release).await?.is_none() {
+        let missing = || Error::NotFound(format!("the release {} is gone", live.release));
+        let release = deps.store.release_fetch(&live.release).await?.ok_or_else(missing)?;
+        open_in(deps, tx, &release, &live.environment, Origin::Reconfigure { actor: actor.to_owned() }).await?;
+    }
+    Ok(())
 }
 
 /// Ends a promotion if it still stands where `promotion` says; whether it did. The caller commits and wakes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::{State, trigger};
-use crate::promotion::{end_in, hold, open_in, spec_of, wake_all};
+use crate::promotion::{end_in, hold, open_in, reconfigure_in, spec_of, wake_all};
 use crate::{Deps, Error, Result};
 
 /// The longest wait for a handler's answer to begin.
@@ -190,6 +190,11 @@ async fn go_live(deps: &Deps, state: &mut State, deployment: &Deployment) -> Res
                 open_in(deps, &mut tx, &release, &next.name, Origin::Automation).await?;
             }
         }
+    }
+    // Its processes may have begun without what was set since. A time that has not come yet is a clock's that was put back, and would never be over.
+    let (at, since) = ((&live.webhook, &live.environment), (deployment.created_at, deps.clock.now()));
+    if deps.store.secret_was_set_in(&mut tx, at, since).await? {
+        reconfigure_in(deps, &mut tx, &live, "the daemon").await?;
     }
     tx.commit("deployment.live").await?;
     keep_routed(deps, state, &live).await?;

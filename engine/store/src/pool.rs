@@ -52,6 +52,9 @@ const IDLE_IN_TRANSACTION: &str = "8s";
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
+/// The transitions that pass all the time and change nothing but events, deliveries and traffic, and when a source was heard of.
+const PASSING: [&str; 2] = ["events.written", "traffic.added"];
+
 /// What the database answers. Boxed here, so that what speaks to the databases is compiled once: an `async fn` is compiled anew into every
 /// crate and unit that awaits it, and was nearly a third of the engine's code.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -95,6 +98,7 @@ pub(crate) struct Inner {
     pub(crate) key: SecretKey,
     failpoint: Option<Failpoint>,
     pub(crate) refusals: Refusals,
+    changes: Arc<AtomicU64>,
     pub(crate) standing: Standing,
     /// Held as long as the store lives, so that no second daemon opens a SQLite database.
     _lock: Option<nix::fcntl::Flock<File>>,
@@ -142,7 +146,8 @@ impl Store {
         };
         let StoreOptions { clock, ids, key, failpoint, .. } = options;
         let (refusals, standing) = (Refusals::default(), Standing::default());
-        let inner = Inner { pool, clock, ids, key, failpoint, refusals, standing, _lock: lock };
+        let changes = Arc::default();
+        let inner = Inner { pool, clock, ids, key, failpoint, refusals, changes, standing, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -188,8 +193,9 @@ impl Store {
                     TxKind::Postgres(pool.begin().await.map_err(|cause| self.inner.refusals.note("BEGIN", cause))?)
                 }
             };
-            let Inner { clock, ids, refusals, .. } = &*self.inner;
-            Ok(Tx { kind, failpoint, clock: clock.clone(), ids: ids.clone(), refusals: refusals.clone() })
+            let Inner { clock, ids, refusals, changes, .. } = &*self.inner;
+            let (clock, ids, refusals, changes) = (clock.clone(), ids.clone(), refusals.clone(), changes.clone());
+            Ok(Tx { kind, failpoint, clock, ids, refusals, changes })
         })
     }
 
@@ -206,6 +212,13 @@ impl Store {
     /// How often the database has refused or failed since the store was opened; a name that is taken is no failure.
     pub fn refusals(&self) -> u64 {
         self.inner.refusals.0.load(Ordering::Relaxed)
+    }
+
+    /// How often anything has been changed, events, deliveries and traffic aside; `None` when another daemon may change it. What was read after
+    /// this was asked for holds as long as it says the same.
+    pub fn changes(&self) -> Option<u64> {
+        let alone = self.inner.standing.epoch().is_ok_and(|epoch| epoch.is_some() || !self.is_shared());
+        alone.then(|| self.inner.changes.load(Ordering::Acquire))
     }
 
     /// Whether the database answers.
@@ -257,6 +270,7 @@ pub struct Tx {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     refusals: Refusals,
+    changes: Arc<AtomicU64>,
 }
 
 enum TxKind {
@@ -280,6 +294,9 @@ impl Tx {
                 TxKind::Postgres(tx) => tx.commit().await,
             }
             .map_err(|cause| self.refusals.note("COMMIT", cause))?;
+            if !PASSING.contains(&transition) {
+                self.changes.fetch_add(1, Ordering::Release);
+            }
             pass(Moment::After);
             Ok(())
         })

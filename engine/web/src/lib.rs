@@ -13,6 +13,7 @@ mod examine;
 mod grant;
 mod health;
 mod hold;
+mod kept;
 mod log;
 mod metrics;
 mod openid;
@@ -56,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use examine::Examined;
+use kept::KeptBoard;
 use password::Passwords;
 use public::PublicStatus;
 use strips::KeptStrips;
@@ -137,6 +139,8 @@ pub(crate) struct WebState {
     pub(crate) examined: Arc<Examined>,
     /// Requests of the last hour.
     pub(crate) strips: Arc<KeptStrips>,
+    /// What else the board is made of.
+    pub(crate) board: Arc<KeptBoard>,
 }
 
 impl Deref for WebState {
@@ -183,6 +187,7 @@ pub fn router(options: WebOptions) -> Router {
         public: Arc::default(),
         examined: Arc::default(),
         strips: Arc::default(),
+        board: Arc::default(),
     };
     Router::from(routes())
         .merge(pages::routes())

@@ -14,7 +14,7 @@ const NEWEST: u32 = 30;
 
 /// The newest run of each name that the visitor reads and that is no webhook.
 pub(crate) async fn strays(state: &WebState, visitor: &Visitor) -> Result<Vec<RunRow>> {
-    let now = state.clock.now();
+    let (now, board) = (state.clock.now(), state.board.read(&state.store).await?);
     let mut known: Vec<WebhookName> = Vec::new();
     let mut rows = Vec::new();
     for run in state.store.run_list(&RunFilter { limit: NEWEST, ..RunFilter::default() }).await? {
@@ -22,7 +22,7 @@ pub(crate) async fn strays(state: &WebState, visitor: &Visitor) -> Result<Vec<Ru
             continue;
         }
         known.push(run.webhook.clone());
-        if state.store.webhook_fetch(&run.webhook).await?.is_none() {
+        if !board.records.iter().any(|record| record.name == run.webhook) {
             rows.push(RunRow::new(state, run, now).await?);
         }
     }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use hookwright_core::{EnvironmentName, WebhookName};
-use serde::Deserialize;
 
 use super::cell::Cell;
 use super::facts::Facts;
 use super::{Row, RunShown, TriggersShown};
 use crate::error::Result;
+use crate::kept::{Outline, Place};
 use crate::show::{Badge, visible};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
@@ -31,8 +31,7 @@ impl Draft {
         facts: &Facts,
         (name, run): (WebhookName, Option<RunShown>),
     ) -> Result<Self> {
-        let spec: Option<Outline> = facts.specs.get(&name).and_then(|text| serde_json::from_str(text).ok());
-        let Outline { title, owners, environments } = spec.unwrap_or_default();
+        let Outline { title, owners, environments } = facts.known.specs.get(&name).cloned().unwrap_or_default();
         let (mut places, mut cells) = (Vec::new(), BTreeMap::new());
         for Place { name: environment } in environments {
             if visitor.caller.sees_in(&name, &environment) {
@@ -88,18 +87,4 @@ impl Draft {
             cells: columns.iter().map(|column| cells.remove(column)).collect(),
         }
     }
-}
-
-/// What the board needs of a spec: reading all of every webhook's is most of what a large board would cost.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Outline {
-    title: Option<String>,
-    owners: Vec<String>,
-    environments: Vec<Place>,
-}
-
-#[derive(Deserialize)]
-struct Place {
-    name: EnvironmentName,
 }

@@ -1,15 +1,15 @@
 //! What cells are made of, read at once for all of them or for the one of a place.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hookwright_core::status::DeploymentStatus;
-use hookwright_core::{Action, Deployment, EnvironmentName, Hold, Promotion, PromotionId, ReleaseId, Timestamp, WebhookName};
-use hookwright_store::{FailedDeployment, PromotionFilter, ReleaseInfo, Strip};
+use hookwright_core::{Action, EnvironmentName, PromotionId, Timestamp, WebhookName};
+use hookwright_store::{FailedDeployment, PromotionFilter, Strip};
 
-use super::PORTION;
 use super::cell::{Cell, Failure, health, waits};
 use crate::error::Result;
+use crate::kept::{Known, failures};
 use crate::pages::release::{ReleaseShown, short};
 use crate::show::{Badge, Drawing, Moment, visible};
 use crate::strips::Strips;
@@ -24,53 +24,22 @@ fn hour_before(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.as_millis() - STEP * STEPS * 60_000)
 }
 
-/// Everything the board is made of, read at once.
+/// Everything the board is made of.
 pub(super) struct Facts {
     now: Timestamp,
-    pub(super) specs: BTreeMap<WebhookName, String>,
-    releases: BTreeMap<ReleaseId, ReleaseInfo>,
-    deployments: HashMap<(WebhookName, EnvironmentName), Vec<Deployment>>,
-    promotions: HashMap<(WebhookName, EnvironmentName), Vec<Promotion>>,
-    holds: HashMap<(WebhookName, EnvironmentName), Hold>,
-    failures: HashMap<(WebhookName, EnvironmentName), FailedDeployment>,
+    pub(super) known: Arc<Known>,
     traffic: Strips,
     /// Open promotions that the visitor has decided already, and that wait for others.
     decided: HashSet<PromotionId>,
 }
 
 impl Facts {
-    pub(super) async fn read(state: &WebState, visitor: &Visitor) -> Result<Self> {
+    /// With what somebody looks at besides what is known of all.
+    pub(super) async fn read(state: &WebState, visitor: &Visitor, known: Arc<Known>) -> Result<Self> {
         let now = state.clock.now();
-        let mut facts = Self {
-            now,
-            traffic: state.strips.read(&state.store, now, (STEP, STEPS)).await?,
-            decided: state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect(),
-            specs: state.store.board_specs().await?,
-            releases: state.store.board_releases().await?,
-            deployments: HashMap::new(),
-            promotions: HashMap::new(),
-            holds: HashMap::new(),
-            failures: failures(state.store.board_failures(None).await?),
-        };
-        for deployment in state.store.deployment_list_active().await? {
-            facts.deployments.entry((deployment.webhook.clone(), deployment.environment.clone())).or_default().push(deployment);
-        }
-        let mut open = PromotionFilter { open: true, limit: PORTION, ..PromotionFilter::default() };
-        loop {
-            let portion = state.store.promotion_list(&open).await?;
-            let is_last = portion.len() < PORTION as usize;
-            open.before = portion.last().map(|last| last.id);
-            for promotion in portion {
-                facts.promotions.entry((promotion.webhook.clone(), promotion.environment.clone())).or_default().push(promotion);
-            }
-            if is_last {
-                break;
-            }
-        }
-        for hold in state.store.hold_list().await? {
-            facts.holds.insert((hold.webhook.clone(), hold.environment.clone()), hold);
-        }
-        Ok(facts)
+        let traffic = state.strips.read(&state.store, now, (STEP, STEPS)).await?;
+        let decided = state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect();
+        Ok(Self { now, known, traffic, decided })
     }
 
     pub(super) async fn cell(
@@ -80,24 +49,25 @@ impl Facts {
         (webhook, environment): (&WebhookName, &EnvironmentName),
     ) -> Result<Cell> {
         let place = (webhook.clone(), environment.clone());
-        let deployments = self.deployments.get(&place).map(Vec::as_slice).unwrap_or_default();
+        let deployments = self.known.deployments.get(&place).map(Vec::as_slice).unwrap_or_default();
         let live = deployments.iter().rev().find(|one| one.status == DeploymentStatus::Live);
         let newest = live.or(deployments.last());
         let (mut badge, mut instances) = (Badge::none("nothing yet"), None);
         if let Some(newest) = newest {
             (badge, instances) = health(state, newest).await?;
         }
-        let release = newest.and_then(|newest| self.releases.get(&newest.release)).map(|release| ReleaseShown::new(release, self.now));
-        let failure = self.failures.get(&place).map(|failure| self.failure(failure));
+        let release =
+            newest.and_then(|newest| self.known.releases.get(&newest.release)).map(|release| ReleaseShown::new(release, self.now));
+        let failure = self.known.failures.get(&place).map(|failure| self.failure(failure));
         if failure.is_some() && newest.is_none() {
             badge = DeploymentStatus::Failed.into();
         }
         let mine = visitor.caller.actor.may(Action::Approve, Some(webhook), Some(environment));
         let mut waiting = Vec::new();
-        for promotion in self.promotions.get(&place).into_iter().flatten() {
-            waiting.push(waits(promotion, &self.releases, (mine, self.decided.contains(&promotion.id)), self.now));
+        for promotion in self.known.promotions.get(&place).into_iter().flatten() {
+            waiting.push(waits(promotion, &self.known.releases, (mine, self.decided.contains(&promotion.id)), self.now));
         }
-        let held = self.holds.get(&place).map(|hold| format!("held by {}", visible(&hold.actor)));
+        let held = self.known.holds.get(&place).map(|hold| format!("held by {}", visible(&hold.actor)));
         let (environment, url) = (environment.to_string(), urls::environment(webhook, environment));
         let none = Strip::new();
         let strip = self.traffic.get(&place).unwrap_or(&none);
@@ -107,50 +77,38 @@ impl Facts {
     }
 
     fn failure(&self, failed: &FailedDeployment) -> Failure {
-        let short = self.releases.get(&failed.release).map_or_else(|| failed.release.to_string(), |release| short(&release.commit));
+        let short = self.known.releases.get(&failed.release).map_or_else(|| failed.release.to_string(), |release| short(&release.commit));
         let reason = failed.reason.as_deref().map_or_else(|| "its log says why".to_owned(), visible);
         Failure { url: urls::deployment(failed.id), short, reason, at: Moment::new(failed.created_at, self.now) }
     }
-}
-
-fn failures(list: Vec<FailedDeployment>) -> HashMap<(WebhookName, EnvironmentName), FailedDeployment> {
-    list.into_iter().map(|failed| ((failed.webhook.clone(), failed.environment.clone()), failed)).collect()
 }
 
 /// The cell of one place, for the pages about it.
 pub(crate) async fn cell_of(state: &WebState, visitor: &Visitor, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Cell> {
     let place = (webhook.clone(), environment.clone());
     let now = state.clock.now();
-    let mut facts = Facts {
-        now,
-        traffic: Strips::default(),
-        decided: state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect(),
-        specs: BTreeMap::new(),
-        releases: BTreeMap::new(),
-        deployments: HashMap::new(),
-        promotions: HashMap::new(),
-        holds: HashMap::new(),
-        failures: failures(state.store.board_failures(Some((webhook, environment))).await?),
-    };
+    let mut known = Known { failures: failures(state.store.board_failures(Some((webhook, environment))).await?), ..Known::default() };
+    let decided = state.store.promotion_decided_by(&visitor.caller.actor.user).await?.into_iter().collect();
     let strip = state.store.traffic_of((webhook, environment), hour_before(now), STEP).await?;
     let counts = strip.into_iter().map(|(step, traffic)| (step, (traffic.requests, traffic.errors)));
-    facts.traffic = Arc::new(HashMap::from([(place.clone(), counts.collect())]));
+    let traffic = Arc::new(HashMap::from([(place.clone(), counts.collect())]));
     let mut deployments = state.store.deployment_list(webhook, Some(environment), 20).await?;
     deployments.retain(|one| !one.status.is_end());
     deployments.reverse();
     let open =
         PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), open: true, before: None, limit: 20 };
     let promotions = state.store.promotion_list(&open).await?;
-    let failed = facts.failures.values().map(|one| one.release.clone()).collect::<Vec<_>>();
+    let failed = known.failures.values().map(|one| one.release.clone()).collect::<Vec<_>>();
     for id in deployments.iter().map(|one| &one.release).chain(promotions.iter().map(|one| &one.release)).chain(&failed) {
         if let Some(info) = state.store.release_info(id).await? {
-            facts.releases.insert(id.clone(), info);
+            known.releases.insert(id.clone(), info);
         }
     }
-    facts.deployments.insert(place.clone(), deployments);
-    facts.promotions.insert(place.clone(), promotions);
+    known.deployments.insert(place.clone(), deployments);
+    known.promotions.insert(place.clone(), promotions);
     if let Some(hold) = state.store.hold_fetch(webhook, environment).await? {
-        facts.holds.insert(place, hold);
+        known.holds.insert(place, hold);
     }
+    let facts = Facts { now, known: Arc::new(known), traffic, decided };
     facts.cell(state, visitor, (webhook, environment)).await
 }

@@ -6,12 +6,12 @@ mod draft;
 mod facts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::status::SubscriptionStatus;
 use hookwright_core::{Action, EnvironmentName, WebhookName};
-use hookwright_store::WebhookRecord;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use cell::{Cell, health};
@@ -23,6 +23,7 @@ use super::run_list::RunRow;
 use super::stray::strays;
 use super::{Answer, Layout};
 use crate::error::{Query, Result};
+use crate::kept::Known;
 use crate::show::{Badge, visible};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
@@ -30,8 +31,6 @@ use crate::{WebState, urls};
 
 /// So many webhooks a page has.
 const ROWS: usize = 100;
-/// So many webhooks and open promotions are read at a time; all are.
-const PORTION: u32 = 2_000;
 
 /// The board.
 #[derive(Serialize)]
@@ -185,38 +184,23 @@ impl Filter {
 /// Shows the board; without any webhook the first steps.
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
     visitor.caller.must(Action::Read)?;
-    let records = records(&state, &visitor).await?;
-    if records.is_empty() && !filter.is_set() {
+    let known = state.board.read(&state.store).await?;
+    if !known.records.iter().any(|record| visitor.caller.sees(&record.name)) && !filter.is_set() {
         return Ok(Redirect::to(urls::FIRST_PUSH).into_response());
     }
-    Ok(template::page(&page(&state, &visitor, records, filter).await?))
+    Ok(template::page(&page(&state, &visitor, known, filter).await?))
 }
 
-/// Every webhook that the visitor sees, by name.
-async fn records(state: &WebState, visitor: &Visitor) -> Result<Vec<WebhookRecord>> {
-    let mut records: Vec<WebhookRecord> = Vec::new();
-    let mut after = None;
-    loop {
-        let portion = state.store.webhook_list(after.as_ref(), PORTION).await?;
-        let is_last = portion.len() < PORTION as usize;
-        after = portion.last().map(|last| last.name.clone());
-        records.extend(portion.into_iter().filter(|record| visitor.caller.sees(&record.name)));
-        if is_last {
-            return Ok(records);
-        }
-    }
-}
-
-async fn page(state: &WebState, visitor: &Visitor, records: Vec<WebhookRecord>, filter: Filter) -> Result<BoardPage> {
-    let facts = Facts::read(state, visitor).await?;
-    let mut runs = state.store.board_runs().await?;
+async fn page(state: &WebState, visitor: &Visitor, known: Arc<Known>, filter: Filter) -> Result<BoardPage> {
+    let facts = Facts::read(state, visitor, known.clone()).await?;
     let mut triggers = triggers(state, visitor).await?;
-    let total = records.len();
-    let mut drafts = Vec::with_capacity(total);
-    for record in records {
-        let run = runs.remove(&record.name).map(|run| RunShown { number: run.number, badge: run.status.into(), url: urls::run(run.id) });
-        drafts.push(Draft::read(state, visitor, &facts, (record.name, run)).await?);
+    let mut drafts = Vec::with_capacity(known.records.len());
+    for record in known.records.iter().filter(|record| visitor.caller.sees(&record.name)) {
+        let run = known.runs.get(&record.name);
+        let run = run.map(|run| RunShown { number: run.number, badge: run.status.into(), url: urls::run(run.id) });
+        drafts.push(Draft::read(state, visitor, &facts, (record.name.clone(), run)).await?);
     }
+    let total = drafts.len();
     let count = |wanted: fn(&Draft) -> bool| drafts.iter().filter(|draft| wanted(draft)).count();
     let (waiting, mine, failing) = (count(Draft::waits), count(Draft::mine), count(Draft::fails));
     let owners: BTreeSet<String> = drafts.iter().flat_map(|draft| &draft.owners).cloned().collect();

@@ -4,6 +4,7 @@
 //! is *behind*: it reads what is due from the store, and nothing is handed over until it has caught up.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::table::TriggerRoute;
 /// Deliveries that are handed over in memory, and the bytes of their events.
 const HEAD_START: usize = 512;
 const HEAD_START_BYTES: usize = 1 << 20;
+
+/// Attempts whose end is being written, besides those that are with the handler: writing takes its time and none of the handler's.
+const ENDING: usize = 256;
 
 /// Deliveries that are read from the store at a time.
 const PORTION: usize = 128;
@@ -126,8 +130,15 @@ impl Lane {
 
 /// Delivers until there is nothing left.
 pub(super) async fn run(inner: Arc<Inner>, lane: Arc<Lane>) {
-    let mut state =
-        State { inner: inner.clone(), lane: lane.clone(), ready: VecDeque::new(), flying: HashSet::new(), next_due: None, recalled: None };
+    let mut state = State {
+        inner: inner.clone(),
+        lane: lane.clone(),
+        ready: VecDeque::new(),
+        flying: HashSet::new(),
+        sending: Arc::default(),
+        next_due: None,
+        recalled: None,
+    };
     let mut attempts = JoinSet::new();
     let mut changes = inner.table.changes();
     loop {
@@ -163,8 +174,10 @@ struct State {
     lane: Arc<Lane>,
     /// Read from the store and not begun, small events with it.
     ready: VecDeque<(Delivery, Option<Arc<Event>>)>,
-    /// Being sent.
+    /// Being sent, or their end being written.
     flying: HashSet<DeliveryId>,
+    /// How many of them are with the handler.
+    sending: Arc<AtomicUsize>,
     /// When something that waits is due.
     next_due: Option<Timestamp>,
     /// When it was last looked for what a clock that was ahead has put off.
@@ -200,7 +213,7 @@ impl State {
             }
             let Some(route) = self.inner.table.trigger(self.lane.subscription) else { return self.unsendable() };
             let room = route.trigger.deliver.concurrency.max(1) as usize;
-            if self.flying.len() >= room {
+            if self.sending.load(Ordering::Acquire) >= room || self.flying.len() >= room + ENDING {
                 return None;
             }
             let (delivery, event) = match self.next(&route).await {
@@ -218,8 +231,9 @@ impl State {
             let Some(backend) = entered.backend() else { return self.unsendable() };
             self.flying.insert(delivery.id);
             let (inner, key) = (self.inner.clone(), entered.target.signing_key.clone());
+            let turn = Turn::begin(&self.sending, &self.lane);
             attempts.spawn(async move {
-                let due = attempt(&inner, (delivery.clone(), event), (&route, backend, &key, in_flight.load())).await;
+                let due = attempt(&inner, (delivery.clone(), event), (&route, backend, &key, in_flight.load()), turn).await;
                 drop(in_flight);
                 (delivery.id, due)
             });
@@ -291,11 +305,32 @@ impl State {
     }
 }
 
+/// One of the requests that may be with the handler at a time, until this is dropped.
+struct Turn {
+    sending: Arc<AtomicUsize>,
+    lane: Arc<Lane>,
+}
+
+impl Turn {
+    fn begin(sending: &Arc<AtomicUsize>, lane: &Arc<Lane>) -> Self {
+        sending.fetch_add(1, Ordering::AcqRel);
+        Self { sending: sending.clone(), lane: lane.clone() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.sending.fetch_sub(1, Ordering::AcqRel);
+        self.lane.news.notify_one();
+    }
+}
+
 /// Sends once and writes what came of it. Returns when the next attempt is due.
 async fn attempt(
     inner: &Inner,
     (delivery, event): (Delivery, Option<Arc<Event>>),
     (route, backend, key, load): (&TriggerRoute, std::net::SocketAddr, &hookwright_core::SecretValue, &Load),
+    turn: Turn,
 ) -> Option<Timestamp> {
     let event = match event {
         Some(event) => event,
@@ -314,6 +349,7 @@ async fn attempt(
     let policy = &route.trigger.deliver;
     let towards = Towards { backend, policy, key, load, timeout: policy.timeout };
     let (attempt, _) = inner.sender.send(&delivery, &event, &towards).await;
+    drop(turn);
     let end = inner.sender.judge(&delivery, attempt, policy);
     let due = end.delivery.ended_at.is_none().then_some(end.delivery.due_at);
     inner.sender.record(end).await;

@@ -325,17 +325,15 @@ impl Writer {
         }
         let mut ended = end::write(&mut tx, batch.iter().filter_map(Work::end).collect()).await?.into_iter();
         let mut answers = Vec::with_capacity(batch.len());
-        let mut next = deliveries.iter();
+        let mut next = deliveries.into_iter();
         for work in &*batch {
             answers.push(match work {
                 Work::End(..) => Answer::End(ended.next().unwrap_or(false)),
                 Work::Accept(..) => match next.next() {
-                    Some(delivery) if !seen.contains(&delivery.event) => Answer::Accept(Accepted::New(Box::new(delivery.clone()))),
+                    Some(delivery) if !seen.contains(&delivery.event) => Answer::Accept(Accepted::New(Box::new(delivery))),
                     _ => Answer::Accept(Accepted::Duplicate),
                 },
-                Work::Replay(delivery, _) => {
-                    Answer::Replay(next.next().map_or_else(|| delivery.clone(), |written| Box::new(written.clone())))
-                }
+                Work::Replay(delivery, _) => Answer::Replay(next.next().map_or_else(|| delivery.clone(), Box::new)),
             });
         }
         settled::redact(&mut tx, batch).await?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 pub(crate) type Statements = [(usize, Texts); ROWS.len()];
 
 /// How many rows one statement takes.
-const ROWS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+const ROWS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// A statement as each database reads it fastest: SQLite looks a numbered placeholder up among all others, which takes longer the more there are.
 pub(crate) struct Texts {

@@ -24,8 +24,11 @@ const SQLITE_READERS: u32 = 4;
 /// read costs a microsecond to ask, and which all share.
 const SQLITE_READER_CACHE: u32 = 512;
 
-/// Pages in SQLite's log after which a commit itself moves them into the database: 32 MiB. Before, that is done beside the writing.
-const LOG_PAGES: &str = "8192";
+/// How much of it the writer keeps, in KiB: keys by which events are known again lie anywhere in their indexes.
+const SQLITE_WRITER_CACHE: u32 = 8192;
+
+/// Pages in SQLite's log after which a commit itself moves them into the database: 64 MiB. Before, that is done beside the writing.
+const LOG_PAGES: &str = "16384";
 
 /// Statements that the writer keeps prepared: those for many events at a time are long, and preparing one takes longer than running it.
 const STATEMENTS: usize = 400;
@@ -386,7 +389,12 @@ async fn open_sqlite(path: &str) -> Result<Pool> {
         let options = SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE).test_before_acquire(false);
         options.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
     };
-    let writer = options.clone().pragma("wal_autocheckpoint", LOG_PAGES).statement_cache_capacity(STATEMENTS).row_buffer_size(ROWS);
+    let writer = options
+        .clone()
+        .pragma("wal_autocheckpoint", LOG_PAGES)
+        .pragma("cache_size", format!("-{SQLITE_WRITER_CACHE}"))
+        .statement_cache_capacity(STATEMENTS)
+        .row_buffer_size(ROWS);
     let writer = pool(1).connect_with(writer).await.map_err(failed)?;
     let cache = format!("-{SQLITE_READER_CACHE}");
     let reader = options.pragma("cache_size", cache);

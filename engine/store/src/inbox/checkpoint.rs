@@ -7,8 +7,8 @@ use tracing::warn;
 
 use crate::Store;
 
-/// After so many parts that were written; a part dirties about ten pages of 4 KiB.
-const PARTS: usize = 512;
+/// After so many parts that were written; a part dirties about three pages of 4 KiB, and what several dirty is moved once.
+const PARTS: usize = 2048;
 
 /// Starts checkpoints, one at a time.
 pub(super) struct Checkpoints {

@@ -6,7 +6,7 @@
 //! headless chromium 500 ms after the navigation began, by the browser's own timing. Floor: the same board with the one webhook.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hookwright_core::status::PromotionStatus;
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::{Bench, run_ended};
 use crate::chromium::Chromium;
+use crate::process;
 use crate::report::{Line, Section, Target};
 use crate::sample::{Spread, millis};
 use crate::stock::Stock;
@@ -29,6 +30,9 @@ const ASKED: usize = 300;
 const OPENED: usize = 9;
 /// Of so many webhooks one waits for an approval.
 const WAITING: usize = 5;
+/// A daemon has settled when it uses less than a tenth of a core for so long; after so long it is asked in any case.
+const LOOK: Duration = Duration::from_secs(1);
+const SETTLING: Duration = Duration::from_secs(60);
 /// So many minutes of requests are behind every deployment: as many as the board draws.
 const MINUTES: i64 = 60;
 
@@ -45,6 +49,7 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
     drop(stock);
     eprintln!("  stored {webhooks} webhooks and {runs} runs in {:.1} s", before.elapsed().as_secs_f64());
     daemon.restart().await;
+    settled(&daemon).await?;
     let own = ask(bench, &daemon).await?;
 
     let what = "the board of one webhook";
@@ -60,6 +65,20 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
             browser.end().await;
         }
         None => section.skip("chromium: it is not installed; `apt-get install chromium chromium-driver`"),
+    }
+    Ok(())
+}
+
+/// Waits until what a start brings is over: 2,000 deployments are taken up again.
+async fn settled(daemon: &Daemon) -> Result<()> {
+    let (began, mut before) = (Instant::now(), process::cpu(Some(daemon.pid()))?.own);
+    while began.elapsed() < SETTLING {
+        tokio::time::sleep(LOOK).await;
+        let now = process::cpu(Some(daemon.pid()))?.own;
+        if now.saturating_sub(before) < LOOK / 10 {
+            break;
+        }
+        before = now;
     }
     Ok(())
 }

@@ -49,7 +49,11 @@ const FEW_OF_TIME: &str = "SELECT COUNT(*) AS many FROM
     (SELECT 1 AS one FROM deliveries WHERE webhook = $1 AND created_at >= $2 AND created_at < $3 LIMIT 1000) AS found";
 
 const NEXT_KIND: &str = "SELECT kind FROM deliveries WHERE webhook = $1 AND kind > $2 AND kind < $3 ORDER BY kind LIMIT 1";
-const NEXT_PLACE: &str = "SELECT environment, trigger_name FROM deliveries WHERE webhook = $1 AND (environment, trigger_name) > ($2, $3)
+/// The next trigger of an environment, and the next environment. Both at once, as a comparison of pairs, would be read from the environment's
+/// beginning on.
+const NEXT_TRIGGER: &str = "SELECT environment, trigger_name FROM deliveries WHERE webhook = $1 AND environment = $2 AND trigger_name > $3
+    ORDER BY trigger_name LIMIT 1";
+const NEXT_ENVIRONMENT: &str = "SELECT environment, trigger_name FROM deliveries WHERE webhook = $1 AND environment > $2
     ORDER BY environment, trigger_name LIMIT 1";
 
 /// A filter as the statements take it.
@@ -209,7 +213,11 @@ impl Store {
         last.1.clear();
         // All of them are passed when a trigger is asked for in every environment.
         for _ in 0..=MOST_PARTS {
-            let Some(row) = self.fetch_optional(NEXT_PLACE, args![asked.webhook, last.0, last.1]).await? else { return Ok(parts) };
+            let mut next = self.fetch_optional(NEXT_TRIGGER, args![asked.webhook, last.0, last.1]).await?;
+            if next.is_none() {
+                next = self.fetch_optional(NEXT_ENVIRONMENT, args![asked.webhook, last.0]).await?;
+            }
+            let Some(row) = next else { return Ok(parts) };
             last = (row.text("environment")?, row.text("trigger_name")?);
             if !asked.environment.is_empty() && last.0 != asked.environment {
                 return Ok(parts);

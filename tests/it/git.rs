@@ -120,6 +120,38 @@ async fn everyday_git_works_with_the_stock_client() {
 }
 
 #[tokio::test]
+async fn whoever_pushes_is_told_what_becomes_of_it() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&example());
+    let push = |repository: &str, refspec: &str| {
+        let output = copy.try_push(&daemon, repository, daemon.token(), refspec);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    let first = push("hello-python", "main");
+    assert!(first.contains("remote: run 1 of `hello-python` has begun"), "{first}");
+    let page = first.split_whitespace().find(|word| word.contains("/runs/run_")).expect("the address of its page");
+    let answer = reqwest::Client::new().get(page).bearer_auth(daemon.token()).send().await.expect("an answer");
+    assert!(page.starts_with(daemon.address()) && answer.status().as_u16() < 400, "{page}: {}", answer.status());
+    assert_eq!(daemon.run_ended("hello-python", 1).await["status"], "succeeded");
+
+    copy.git(&["branch", "feature"]);
+    let branch = push("hello-python", "feature");
+    assert!(branch.contains("`feature` is not the default branch, which is `main`"), "{branch}");
+    copy.commit("Nothing");
+    let empty = push("hello-python", "main");
+    assert!(empty.contains("nothing that `hello-python` is built from changed since its last success"), "{empty}");
+    copy.write("webhook.yaml", "version: 1\nname: hello-python\nhandlr: {}\n").commit("Mistype");
+    let mistyped = push("hello-python", "main");
+    assert!(mistyped.contains("failed before it began: webhook.yaml:3:1") && mistyped.contains("handler"), "{mistyped}");
+
+    let copy = WorkingCopy::new();
+    copy.write("README.md", "Nothing here\n").commit("Begin");
+    let other = said(&copy.try_push(&daemon, "other", daemon.token(), "main"));
+    assert!(other.contains("`main` holds no `webhook.yaml`"), "{other}");
+}
+
+#[tokio::test]
 async fn pushes_at_the_same_time_are_both_taken() {
     let daemon = Daemon::start(BINARY).await;
     let copy = plain();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use hookwright_control::{Control, Deps, Settings, Wakes};
-use hookwright_core::port::{Executor, Isolation, Leadership, Limits, PushSink, Runtime, Subscriber};
+use hookwright_core::port::{Executor, Isolation, Leadership, Limits, PushNews, PushSink, Runtime, Subscriber};
 use hookwright_core::{Clock, Grant, IdSource, RepositoryName, Role, RoleMap, Scope};
 use hookwright_gateway::{Gateway, GatewayOptions, Listener, Relay};
 use hookwright_identity::{OpenIdOptions, OpenIdProvider};
@@ -597,9 +597,13 @@ struct Pushed(Control);
 
 #[async_trait]
 impl PushSink for Pushed {
-    async fn pushed(&self, repository: &RepositoryName, user: &str) {
-        if let Err(failure) = self.0.repository_changed(repository, Some(user)).await {
-            error!(repository = %repository, %failure, "a push could not be taken in; the refs are compared again soon");
+    async fn pushed(&self, repository: &RepositoryName, user: &str) -> Vec<PushNews> {
+        match self.0.repository_changed(repository, Some(user)).await {
+            Ok(news) => news,
+            Err(failure) => {
+                error!(repository = %repository, %failure, "a push could not be taken in; the refs are compared again soon");
+                vec![PushNews { text: format!("what was pushed cannot be built: {failure}"), path: None }]
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! Invariant: tips, revisions and runs of one look are written in one transaction, so that the same push delivered twice is one run.
 
 mod hook;
+mod news;
 mod poll;
 mod repository;
 mod survey;
@@ -9,7 +10,7 @@ mod survey;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hookwright_core::port::{Location, Notifier, Tip, Topic};
+use hookwright_core::port::{Location, Notifier, PushNews, Tip, Topic};
 use hookwright_core::{
     Actor, CommitSha, RefName, Repository, RepositoryId, RepositoryKind, Revision, RevisionEvent, RevisionId, RunId, RunReason, WebhookName,
 };
@@ -55,11 +56,21 @@ impl Looks {
 
 /// Compares a repository's refs with those recorded, and creates the runs that follow. Returns whether anything had moved.
 pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, actor: Option<&str>) -> Result<bool> {
+    look_and_tell(deps, looks, repository, actor).await.map(|(moved, _)| moved)
+}
+
+/// The same, with what there is to say of what moved.
+pub(crate) async fn look_and_tell(
+    deps: &Deps,
+    looks: &Looks,
+    repository: &Repository,
+    actor: Option<&str>,
+) -> Result<(bool, Vec<PushNews>)> {
     let lock = looks.of(repository.id);
     let _one_at_a_time = lock.lock().await;
     if repository.kind == RepositoryKind::Hosted && repository.default_branch.is_none() && !deps.git_host.exists(&repository.name).await? {
         // It was announced, and nothing was pushed yet.
-        return Ok(false);
+        return Ok((false, Vec::new()));
     }
     let place = location(deps, repository).await?;
     let now_there = deps.revisions.tips(&place).await?;
@@ -71,7 +82,7 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
     let new_default = default_branch.as_deref().filter(|branch| repository.default_branch.as_deref() != Some(*branch));
     let pull_requests_known = place.pull_requests;
     if gone.is_empty() && moved.is_empty() && new_default.is_none() && repository.pull_requests_known == pull_requests_known {
-        return Ok(false);
+        return Ok((false, Vec::new()));
     }
     if let (Some(branch), RepositoryKind::Hosted) = (new_default, &repository.kind) {
         deps.git_host.set_default_branch(&repository.name, branch).await?;
@@ -132,7 +143,8 @@ pub(crate) async fn look(deps: &Deps, looks: &Looks, repository: &Repository, ac
         deps.wakes.run_changed(*run);
     }
     info!(repository = %repository.name, moved = moved.len(), runs = created.len(), "the refs of `{}` moved", repository.name);
-    refused.map_or(Ok(true), Err)
+    let news = news::of(deps, &surveys, &created, default_branch.as_deref()).await?;
+    refused.map_or(Ok((true, news)), Err)
 }
 
 /// Starts a run of one webhook at the commit that a ref points to.
@@ -183,7 +195,7 @@ async fn record_in(
     let mut created = Vec::new();
     for found in &survey.found {
         let new = match found {
-            Found::Webhook { file, spec, plan } => {
+            Found::Webhook { file, spec, plan, .. } => {
                 let folder = file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
                 // A stranger's pull request takes no name.
                 let owner = match survey.revision.trusted {

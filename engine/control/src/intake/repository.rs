@@ -1,11 +1,11 @@
 //! What people may ask of repositories: add one, renew or remove its credential, forget it, and look at it now.
 //! Invariant: an address or a credential that does not work is never stored.
 
-use hookwright_core::port::{Location, Notifier, Topic};
+use hookwright_core::port::{Location, Notifier, PushNews, Topic};
 use hookwright_core::{Action, Actor, RemoteCredential, Repository, RepositoryId, RepositoryKind, RepositoryName};
 use hookwright_store::NewAudit;
 
-use super::look;
+use super::look_and_tell;
 use crate::{Control, Error, Result, rights};
 
 impl Control {
@@ -110,18 +110,18 @@ impl Control {
         Ok(())
     }
 
-    /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created. A look that fails is
-    /// taken again soon.
+    /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created, with what there is to say of each ref
+    /// that moved. A look that fails is taken again soon.
     ///
     /// # Errors
     /// `NotFound`, `Invalid` when the repository cannot be read through its owner's fault.
-    pub async fn repository_changed(&self, name: &RepositoryName, actor: Option<&str>) -> Result<()> {
+    pub async fn repository_changed(&self, name: &RepositoryName, actor: Option<&str>) -> Result<Vec<PushNews>> {
         let repository = self.repository(name).await?;
-        let looked = look(self.deps(), self.looks(), &repository, actor).await;
+        let looked = look_and_tell(self.deps(), self.looks(), &repository, actor).await;
         if looked.is_err() {
             self.looks().hurry(repository.id);
         }
-        looked.map(|_| ())
+        looked.map(|(_, news)| news)
     }
 
     async fn repository(&self, name: &RepositoryName) -> Result<Repository> {

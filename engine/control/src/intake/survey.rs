@@ -18,12 +18,14 @@ const LIMIT: u64 = 256 << 10;
 pub(super) struct Survey {
     pub(super) revision: Revision,
     pub(super) found: Vec<Found>,
+    /// Whether there is any `webhook.yaml`, readable or not.
+    pub(super) has_files: bool,
 }
 
 /// One `webhook.yaml`.
 pub(super) enum Found {
-    /// It is readable. Without a plan nothing is to be done: another branch, or nothing of it changed.
-    Webhook { file: RepoPath, spec: Box<Spec>, plan: Option<std::result::Result<Plan, String>> },
+    /// It is readable. Without a plan nothing is to be done: nothing of it changed, or it is not built on this ref, which `is_built` says.
+    Webhook { file: RepoPath, spec: Box<Spec>, is_built: bool, plan: Option<std::result::Result<Plan, String>> },
     /// It is not, and this is why.
     Unreadable { webhook: Option<WebhookName>, problem: String },
 }
@@ -41,12 +43,14 @@ pub(super) async fn survey(
         Ok(tree) => tree,
         // A tree that is refused fails a run; it does not keep the other refs of the repository from being read.
         Err(cause) if cause.blame == Blame::Failed => {
-            return Ok(Survey { revision, found: vec![Found::Unreadable { webhook: None, problem: cause.to_string() }] });
+            let found = vec![Found::Unreadable { webhook: None, problem: cause.to_string() }];
+            return Ok(Survey { revision, found, has_files: true });
         }
         Err(cause) => return Err(cause.into()),
     };
-    let mut found = Vec::new();
+    let (mut found, mut has_files) = (Vec::new(), false);
     for entry in tree.iter().filter(|entry| entry.path.as_str().rsplit('/').next() == Some(FILE)) {
+        has_files = true;
         let file = &entry.path;
         let surveyed = match entry.kind {
             TreeEntryKind::Link | TreeEntryKind::Submodule => {
@@ -70,7 +74,7 @@ pub(super) async fn survey(
             }
         }
     }
-    Ok(Survey { revision, found })
+    Ok(Survey { revision, found, has_files })
 }
 
 /// The event sources that a repository brings itself beside a `webhook.yaml`, as they are in the commit; links are not followed.
@@ -133,10 +137,10 @@ impl One<'_> {
         if self.only.is_some_and(|only| *only != spec.name) {
             return Ok(None);
         }
-        let wanted = self.only.is_some() || self.is_built(&spec);
-        let changed = if wanted { self.changed(&spec).await? } else { None };
+        let is_built = self.only.is_some() || self.is_built(&spec);
+        let changed = if is_built { self.changed(&spec).await? } else { None };
         let plan = changed.map(|changed| self.plan(&spec, &text, &changed));
-        Ok(Some(Found::Webhook { file: self.file.clone(), spec: Box::new(spec), plan }))
+        Ok(Some(Found::Webhook { file: self.file.clone(), spec: Box::new(spec), is_built, plan }))
     }
 
     /// A spec that cannot be read fails a run only where it would have been built; elsewhere it is somebody's work in progress.

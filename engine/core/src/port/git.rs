@@ -183,9 +183,18 @@ pub trait GitHost: Send + Sync + 'static {
     async fn remove(&self, name: &RepositoryName) -> Result<(), PortError>;
 }
 
+/// What became of a push, in one sentence for whoever pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushNews {
+    /// The sentence; it may quote the repository, and have several lines.
+    pub text: String,
+    /// Where there is more, as a path on the daemon.
+    pub path: Option<String>,
+}
+
 /// Is told of every push that was taken, so that its revisions are seen at once.
 #[async_trait]
 pub trait PushSink: Send + Sync + 'static {
-    /// `user` pushed to `repository`; refs are final. Never fails: a lost word costs one slow tick.
-    async fn pushed(&self, repository: &RepositoryName, user: &str);
+    /// `user` pushed to `repository`; refs are final. Never fails: a lost word costs one slow tick. Returns what became of it.
+    async fn pushed(&self, repository: &RepositoryName, user: &str) -> Vec<PushNews>;
 }

@@ -20,7 +20,8 @@ pub use artifact::{ArtifactStore, BlobReader, StoredBlob};
 pub use deliver::{Deliverer, InboxAnswer, SampleEvent};
 pub use executor::{CacheMount, Executor, Isolation, Job, JobEnd, JobOutcome, JobState, Limits, Passed};
 pub use git::{
-    GitByteStream, GitHost, GitRequest, GitResponse, Location, PushSink, Revisions, Selection, Tip, Tips, TreeEntry, TreeEntryKind,
+    GitByteStream, GitHost, GitRequest, GitResponse, Location, PushNews, PushSink, Revisions, Selection, Tip, Tips, TreeEntry,
+    TreeEntryKind,
 };
 pub use hook::HookTable;
 pub use identity::{Identity, IdentityProvider, SignInAttempt};

@@ -1,5 +1,7 @@
 //! `/git/<name>.git/…`: git over smart HTTP. Any user name, a daemon token as password; the first push creates the repository.
 
+mod band;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +10,8 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use bytes::Bytes;
 use futures_util::StreamExt;
-use hookwright_core::port::{GitByteStream, GitHost, GitRequest, PushSink};
+use hookwright_core::port::{GitByteStream, GitHost, GitRequest, PushNews, PushSink};
 use hookwright_core::{Action, Actor, Blame, PortError, Repository, RepositoryKind, RepositoryName, WebhookName};
 use hookwright_store::Store;
 use http::{HeaderMap, StatusCode, header};
@@ -36,6 +37,8 @@ struct Push {
     name: RepositoryName,
     user: String,
     is_new: bool,
+    /// Where the daemon is, as whoever pushes sees it.
+    address: String,
 }
 
 type Answer = (u16, Vec<(String, String)>, GitByteStream);
@@ -58,6 +61,22 @@ async fn deliver(State(state): State<GitState>, Path(repository): Path<String>, 
     let served = tokio::spawn(async move { state.serve(&repository, request).await }).await;
     let broken = |_| Err(Problem::new(StatusCode::BAD_GATEWAY, "the push could not be taken; push again"));
     served.unwrap_or_else(broken).unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Where the daemon is for whoever sent these headers; who forges them is misled alone.
+fn address(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let scheme = if text("x-forwarded-proto") == "https" { "https" } else { "http" };
+    format!("{scheme}://{}", text(header::HOST.as_str()))
+}
+
+/// A piece of news as git shows it, line by line.
+fn lines(news: &PushNews, address: &str) -> Vec<String> {
+    let mut lines: Vec<String> = news.text.lines().map(str::to_owned).collect();
+    if let Some(path) = &news.path {
+        lines.push(format!("  {address}{path}"));
+    }
+    lines
 }
 
 /// Whether the engine knows a repository already.
@@ -92,7 +111,8 @@ impl GitState {
             body: Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other))),
         };
         let answer = if delivers {
-            self.take(Push { name, user, is_new: matches!(known, Known::NotYet) }, request).await?
+            let address = address(&parts.headers);
+            self.take(Push { name, user, is_new: matches!(known, Known::NotYet), address }, request).await?
         } else {
             let answer = self.host.serve(request).await.map_err(|error| problem(&error))?;
             (answer.status, answer.headers, answer.body)
@@ -145,36 +165,33 @@ impl GitState {
                 return Err(problem(&error));
             }
         };
-        let (told_sender, told) = oneshot::channel::<()>();
+        let (told_sender, told) = oneshot::channel::<Vec<String>>();
         let state = self.clone();
         tokio::spawn(async move {
             answer.ended.await;
-            state.tell(&push).await;
+            let news = state.tell(&push).await;
             // A client that has gone does not wait for it.
-            let _ = told_sender.send(());
+            let _ = told_sender.send(news.iter().flat_map(|news| lines(news, &push.address)).collect());
         });
-        let end = futures_util::stream::once(async move {
-            // The runs are there when `git push` returns, unless that takes long; they come in any case.
-            let _ = tokio::time::timeout(TOLD, told).await;
-            Ok(Bytes::new())
-        });
-        Ok((answer.status, answer.headers, Box::pin(answer.body.chain(end))))
+        // The runs are there when `git push` returns, unless that takes long; they come in any case.
+        let told = async move { tokio::time::timeout(TOLD, told).await.ok().and_then(Result::ok).unwrap_or_default() };
+        Ok((answer.status, answer.headers, band::with_words(answer.body, told)))
     }
 
-    /// After a push: refs are final.
-    async fn tell(&self, push: &Push) {
+    /// After a push: refs are final. Returns what became of it.
+    async fn tell(&self, push: &Push) -> Vec<PushNews> {
         {
             // Whether a repository is there is decided by one push at a time.
             let _one_at_a_time = self.registering.lock().await;
             if push.is_new && self.forget_if_empty(&push.name).await {
-                return;
+                return Vec::new();
             }
             if let Err(error) = self.store.repository_create(&push.name, &RepositoryKind::Hosted).await {
                 tracing::error!(%error, repository = %push.name, "a pushed repository could not be recorded");
-                return;
+                return Vec::new();
             }
         }
-        self.pushed.pushed(&push.name, &push.user).await;
+        self.pushed.pushed(&push.name, &push.user).await
     }
 
     async fn forget_if_empty(&self, name: &RepositoryName) -> bool {

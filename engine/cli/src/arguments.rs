@@ -42,6 +42,16 @@ pub(crate) struct Decide {
     pub(crate) release: Option<String>,
 }
 
+/// A run.
+#[derive(Args)]
+pub(crate) struct RunArgument {
+    /// Its id, or its webhook and its number.
+    #[arg(value_name = "RUN|WEBHOOK")]
+    pub(crate) run: String,
+    /// The number of the webhook's run, 2 or '#2'.
+    pub(crate) number: Option<String>,
+}
+
 /// Whether machines read the answer.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Json {
@@ -76,6 +86,9 @@ pub(crate) enum Command {
         /// End instead of serving on.
         #[arg(long)]
         once: bool,
+        /// Where to listen.
+        #[arg(long)]
+        listen: Option<std::net::SocketAddr>,
     },
     /// Write a first webhook.yaml for the files of a folder.
     Init {
@@ -111,6 +124,9 @@ pub(crate) enum Command {
     Status {
         /// Only this webhook.
         webhook: Option<String>,
+        /// Return when its newest run has ended and what that deployed is live or waits for somebody; 1 when it failed.
+        #[arg(long, requires = "webhook")]
+        wait: bool,
         #[command(flatten)]
         json: Json,
     },
@@ -121,33 +137,29 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// The log of a run's stages, or of what is deployed.
+    /// The log of a run's stages, or of what is deployed: logs WEBHOOK, logs WEBHOOK 2, logs WEBHOOK 2 test
     Logs {
-        /// The run; with --deployment the webhook.
+        /// The run's id, or the webhook, whose newest run it is without a number; with --deployment the webhook.
         #[arg(value_name = "RUN|WEBHOOK")]
         subject: String,
-        /// The stage; with --deployment the environment.
-        #[arg(value_name = "STAGE|ENVIRONMENT")]
+        /// The number of the webhook's run, or the stage; with --deployment the environment.
+        #[arg(value_name = "NUMBER|STAGE|ENVIRONMENT")]
         part: Option<String>,
+        /// The stage, behind a number.
+        stage: Option<String>,
         /// Go on until the run ends.
         #[arg(short, long)]
         follow: bool,
-        /// WEBHOOK ENVIRONMENT instead of RUN STAGE.
+        /// WEBHOOK ENVIRONMENT instead of a run.
         #[arg(long)]
         deployment: bool,
         #[command(flatten)]
         json: Json,
     },
     /// Run a failed run again from its failed stage.
-    Retry {
-        /// The run.
-        run: String,
-    },
+    Retry(RunArgument),
     /// Stop a run.
-    Cancel {
-        /// The run.
-        run: String,
-    },
+    Cancel(RunArgument),
     /// Promote a release into an environment; lifts a hold.
     Promote(Place),
     /// Say yes to what waits.

@@ -108,7 +108,7 @@ impl Client {
             request = request.header("Last-Event-ID", last);
         }
         let response = self.sent(request).await?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
     async fn sent(&self, mut request: RequestBuilder) -> Result<Response> {
@@ -121,15 +121,26 @@ impl Client {
 
     async fn answer(&self, request: RequestBuilder) -> Result<Value> {
         let response = self.sent(request).await?;
-        if response.status().is_success() { Ok(response.json().await.unwrap_or_default()) } else { Err(refusal(response).await) }
+        if response.status().is_success() { Ok(response.json().await.unwrap_or_default()) } else { Err(self.refusal(response).await) }
     }
-}
 
-async fn refusal(response: Response) -> anyhow::Error {
-    let status = response.status();
-    let body: Value = response.json().await.unwrap_or_default();
-    let detail = body["detail"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
-    Refused::Answered { status, detail }.into()
+    async fn refusal(&self, response: Response) -> anyhow::Error {
+        let status = response.status();
+        let body: Value = response.json().await.unwrap_or_default();
+        let detail = body["detail"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
+        let detail = match (status, &self.token) {
+            (StatusCode::UNAUTHORIZED, None) => format!(
+                "the daemon at {} asks for a token: set HOOKWRIGHT_TOKEN to one. The admin's is in `.hookwright/admin-token` of the folder in which \
+                 the daemon was started; an admin makes others with `hookwright token create NAME --role ROLE`",
+                self.server
+            ),
+            (StatusCode::UNAUTHORIZED, Some(_)) => {
+                format!("{detail}; it is that of HOOKWRIGHT_TOKEN, or of `.hookwright/admin-token` here when that is not set")
+            }
+            _ => detail,
+        };
+        Refused::Answered { status, detail }.into()
+    }
 }
 
 #[cfg(test)]

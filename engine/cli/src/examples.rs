@@ -51,6 +51,13 @@ pub(crate) const ALL: &[Example] = &[
     },
 ];
 
+/// Examples that the demo leaves out, and why.
+pub(crate) const LEFT_OUT: &[(&str, &str)] = &[
+    ("hello-go", "Go compiles its own library first"),
+    ("hello-java", "Maven downloads its plugins first"),
+    ("hello-static", "it is the same way once more, without code"),
+];
+
 impl Example {
     /// Writes the files into `folder`.
     pub(crate) fn write(&self, folder: &Path) -> std::io::Result<()> {
@@ -75,7 +82,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::{Path, PathBuf};
 
-    use super::ALL;
+    use super::{ALL, LEFT_OUT};
 
     fn files_below(folder: &Path, root: &Path, into: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).expect("a readable folder") {
@@ -88,6 +95,15 @@ mod tests {
                 into.insert(path.strip_prefix(root).expect("below the root").display().to_string());
             }
         }
+    }
+
+    #[test]
+    fn every_example_is_shown_or_named() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let folders = std::fs::read_dir(folder).expect("a readable folder").flatten().filter(|entry| entry.path().is_dir());
+        let present: BTreeSet<String> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let known = ALL.iter().map(|example| example.name).chain(LEFT_OUT.iter().map(|(name, _)| *name));
+        assert_eq!(present, known.map(str::to_owned).collect());
     }
 
     #[test]

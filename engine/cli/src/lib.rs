@@ -1,5 +1,8 @@
 //! The binary: arguments, configuration, wiring and commands. The only crate that reads the environment, arguments and clock.
 
+// What is printed goes through `output`, which survives a reader that has seen enough.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arguments;
 mod client;
 mod cluster;
@@ -31,7 +34,7 @@ pub fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start: {error}");
+            output::warn_of!("cannot start: {error}");
             return ExitCode::from(exit::FAILED);
         }
     };

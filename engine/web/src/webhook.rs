@@ -1,12 +1,14 @@
 //! `/webhooks`: what runs where, and what waits.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use axum::Json;
 use axum::extract::State;
 use hookwright_core::status::DeploymentStatus;
 use hookwright_core::{
-    Action, CommitSha, Deployment, Digest, EnvironmentName, InstanceState, InstanceStatus, ReleaseId, RepositoryId, Timestamp, WebhookName,
+    Action, CommitSha, ConfigName, Deployment, Digest, EnvironmentName, InstanceState, InstanceStatus, ReleaseId, RepositoryId, Timestamp,
+    WebhookName,
 };
 use hookwright_spec::Spec;
 use hookwright_store::{PromotionFilter, RunFilter, WebhookRecord};
@@ -53,6 +55,12 @@ struct WebhookView {
     folder: String,
     /// Those that the default branch declares and the caller reads.
     environments: Vec<EnvironmentView>,
+    /// The secrets that its default branch asks for.
+    #[schema(value_type = Vec<String>)]
+    secrets: Vec<ConfigName>,
+    /// The secrets that stages ask for, which are those of the environment `build`.
+    #[schema(value_type = Vec<String>)]
+    build_secrets: BTreeSet<ConfigName>,
     last_run: Option<RunView>,
 }
 
@@ -148,7 +156,12 @@ async fn view(state: &WebState, caller: &Caller, record: WebhookRecord) -> Resul
             environments.push(environment_view(state, &name, &environment.name).await?);
         }
     }
-    Ok(WebhookView { title: spec.and_then(|spec| spec.title), name, repository, folder, environments, last_run })
+    let config = spec.iter().flat_map(|spec| &spec.config);
+    let secrets = config.filter(|(_, entry)| entry.secret).map(|(name, _)| name.clone()).collect();
+    let stages = spec.iter().flat_map(|spec| &spec.pipeline.stages);
+    let build_secrets = stages.flat_map(|stage| stage.secrets.iter().cloned()).collect();
+    let title = spec.and_then(|spec| spec.title);
+    Ok(WebhookView { title, name, repository, folder, environments, secrets, build_secrets, last_run })
 }
 
 async fn environment_view(state: &WebState, webhook: &WebhookName, name: &EnvironmentName) -> Result<EnvironmentView> {

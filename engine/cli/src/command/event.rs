@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::arguments::{Events, Replay, SendEvent};
 use crate::client::Client;
 use crate::configuration::parse_duration;
-use crate::output::{self, instant, plain, text};
+use crate::output::{self, instant, one_line, plain, say, text};
 use crate::system::SystemClock;
 
 /// Characters of a handler's answer that are shown; `--json` has all that is kept.
@@ -27,7 +27,7 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
     }
     let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if items.is_empty() {
-        println!("No trigger is deployed. Declare one under `triggers:` in webhook.yaml and push.");
+        say!("No trigger is deployed. Declare one under `triggers:` in webhook.yaml and push.");
         return Ok(ExitCode::SUCCESS);
     }
     let row = |trigger: &Value| {
@@ -48,7 +48,7 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
     output::table(&["WEBHOOK", "ENVIRONMENT", "TRIGGER", "SOURCE", "STATUS", "LAST EVENT", "WAITING", "ADDRESS"], &rows);
     for trigger in items.iter().filter(|trigger| trigger["steps"].is_string()) {
         let place = format!("{} of {} in {}", text(&trigger["name"]), text(&trigger["webhook"]), text(&trigger["environment"]));
-        println!("\n{place} waits for its first event. Until {} knows the address:", text(&trigger["source"]));
+        say!("\n{place} waits for its first event. Until {} knows the address:", text(&trigger["source"]));
         let steps = trigger["steps"].as_str().unwrap_or_default();
         // The daemon names the path alone as long as it is not told its `public_url`; here it is reached under this one.
         let steps = match (trigger["url"].is_null(), trigger["address"].as_str()) {
@@ -56,11 +56,11 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
             _ => steps.to_owned(),
         };
         for line in steps.lines() {
-            println!("  {}", plain(line));
+            say!("  {}", plain(line));
         }
     }
     for trigger in items.iter().filter(|trigger| trigger["status_reason"].is_string()) {
-        println!(
+        say!(
             "\n{} of {} in {}: {}",
             text(&trigger["name"]),
             text(&trigger["webhook"]),
@@ -121,11 +121,10 @@ async fn list(client: &Client, wish: &Events) -> Result<ExitCode> {
     }
     let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if items.is_empty() {
-        println!("No event like that. `hookwright triggers` shows where events are received; `hookwright events send` sends an example.");
+        say!("No event like that. `hookwright triggers` shows where events are received; `hookwright events send` sends an example.");
         return Ok(ExitCode::SUCCESS);
     }
     let row = |delivery: &Value| {
-        let reason: String = text(&delivery["status_reason"]).lines().next().unwrap_or_default().chars().take(60).collect();
         vec![
             text(&delivery["event"]),
             instant(&delivery["created_at"]),
@@ -133,13 +132,13 @@ async fn list(client: &Client, wish: &Events) -> Result<ExitCode> {
             text(&delivery["type"]),
             if delivery["replay"] == true { format!("{} (replay)", text(&delivery["status"])) } else { text(&delivery["status"]) },
             text(&delivery["attempts"]),
-            reason,
+            one_line(&delivery["status_reason"]),
         ]
     };
     let rows: Vec<Vec<String>> = items.iter().map(row).collect();
-    output::table(&["EVENT", "RECEIVED", "FOR", "TYPE", "STATUS", "ATTEMPTS", "REASON"], &rows);
+    output::table_of_reasons(&["EVENT", "RECEIVED", "FOR", "TYPE", "STATUS", "ATTEMPTS", "REASON"], rows);
     if let (false, Some(last)) = (answer["next_cursor"].is_null(), items.last()) {
-        println!("\nThere are more: --limit shows up to 500, and --until {} goes on from here", instant(&last["created_at"]));
+        say!("\nThere are more: --limit shows up to 500, and --until {} goes on from here", instant(&last["created_at"]));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -150,7 +149,7 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
         output::json(&answer);
         return Ok(ExitCode::SUCCESS);
     }
-    println!(
+    say!(
         "{} of {}, received {} for {}/{}/{}{}",
         text(&answer["type"]),
         text(&answer["source"]),
@@ -161,22 +160,22 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
         if answer["verified"] == true { "" } else { ", not verified" }
     );
     for header in answer["headers"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        println!("  {}: {}", text(&header["name"]), text(&header["value"]));
+        say!("  {}: {}", text(&header["name"]), text(&header["value"]));
     }
-    println!();
+    say!("");
     match answer["body"].as_str() {
-        Some(body) => println!("{}", plain(body)),
-        None => println!("(a body that is no text; --json has it in base64)"),
+        Some(body) => say!("{}", plain(body)),
+        None => say!("(a body that is no text; --json has it in base64)"),
     }
     let hidden: Vec<String> = answer["redact"].as_array().into_iter().flatten().map(text).collect();
     match (hidden.is_empty(), answer["redacted"] == true) {
         (true, _) => {}
-        (false, false) => println!("\n{} is shown to nobody, and cut out of what is stored once it was delivered", hidden.join(", ")),
-        (false, true) => println!("\n{} was cut out of what is stored; a replay is sent without", hidden.join(", ")),
+        (false, false) => say!("\n{} is shown to nobody, and cut out of what is stored once it was delivered", hidden.join(", ")),
+        (false, true) => say!("\n{} was cut out of what is stored; a replay is sent without", hidden.join(", ")),
     }
     for part in answer["deliveries"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let delivery = &part["delivery"];
-        println!(
+        say!(
             "\n{} in {}: {}{} {}",
             text(&delivery["id"]),
             text(&delivery["environment"]),
@@ -186,14 +185,14 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
         );
         for attempt in part["attempts"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let what = attempt["status"].as_u64().map_or_else(|| text(&attempt["error"]), |status| format!("answered {status}"));
-            println!(
+            say!(
                 "  attempt {} at {}, {} ms: {what}",
                 text(&attempt["number"]),
                 instant(&attempt["started_at"]),
                 text(&attempt["duration_ms"])
             );
             if let Some(answer) = attempt["body"].as_str().filter(|answer| !answer.is_empty()) {
-                println!("    {}", plain(answer).chars().take(ANSWER_SHOWN).collect::<String>());
+                say!("    {}", plain(answer).chars().take(ANSWER_SHOWN).collect::<String>());
             }
         }
     }
@@ -204,9 +203,9 @@ async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
     match (&replay.event, &replay.webhook) {
         (Some(event), None) => {
             let delivery = client.post(&format!("/events/{event}/replay"), &json!({ "environment": replay.to })).await?;
-            println!("{event} is delivered again in {}, as {}", text(&delivery["environment"]), text(&delivery["id"]));
+            say!("{event} is delivered again in {}, as {}", text(&delivery["environment"]), text(&delivery["id"]));
             if let Some(note) = delivery["note"].as_str() {
-                println!("{}", plain(note));
+                say!("{}", plain(note));
             }
         }
         (None, Some(webhook)) => {
@@ -214,9 +213,9 @@ async fn replay_events(client: &Client, replay: &Replay) -> Result<ExitCode> {
             let wish = json!({ "status": status, "environment": replay.environment, "trigger": replay.trigger, "type": replay.kind, "to": replay.to,
                 "since": replay.since.as_deref().map(millis).transpose()?, "until": replay.until.as_deref().map(millis).transpose()? });
             let answer = client.post(&format!("/webhooks/{webhook}/events/replay"), &wish).await?;
-            println!("{} deliveries are made again", text(&answer["replayed"]));
+            say!("{} deliveries are made again", text(&answer["replayed"]));
             if answer["redacted"].as_u64().is_some_and(|redacted| redacted > 0) {
-                println!("{} of them without what their trigger redacts: the stored bodies have lost it", text(&answer["redacted"]));
+                say!("{} of them without what their trigger redacts: the stored bodies have lost it", text(&answer["redacted"]));
             }
         }
         _ => bail!("name one event, or a webhook: hookwright events replay EVENT, or hookwright events replay --webhook NAME --dead"),
@@ -249,7 +248,7 @@ async fn send_event(client: &Client, send: &SendEvent) -> Result<ExitCode> {
     if !status.is_success() {
         bail!("the event was refused with {status}: {}", plain(&answer));
     }
-    println!("sent to {address}: {status} {}", plain(&answer));
-    println!("`hookwright events {}` shows what became of it", send.webhook);
+    say!("sent to {address}: {status} {}", plain(&answer));
+    say!("`hookwright events {}` shows what became of it", send.webhook);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,15 @@
-//! What needs no daemon: `init`, `validate`, `plan`.
+//! What needs no daemon: `validate`, `plan`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use hookwright_core::{Clock as _, Digest, RevisionEvent};
 use hookwright_spec::{Plan, PlanRequest, Problems, SOURCE_FOLDER, SourceFiles, Spec, Timetable, TreeFile, parse_beside};
 use hookwright_trigger::Definition;
 
+use crate::output::{say, warn_of};
 use crate::system::SystemClock;
 use crate::{exit, output};
 
@@ -16,7 +17,7 @@ use crate::{exit, output};
 const TIMES_SHOWN: usize = 5;
 
 /// The file that says everything.
-const FILE: &str = "webhook.yaml";
+pub(super) const FILE: &str = "webhook.yaml";
 
 /// A webhook.yaml as it stands on disk.
 pub(super) struct Source {
@@ -55,7 +56,7 @@ pub(super) fn refuse(problems: &Problems, json: bool) -> Result<ExitCode> {
     if json {
         output::json(&serde_json::to_value(problems)?)
     } else {
-        eprintln!("{problems}")
+        warn_of!("{problems}")
     }
     Ok(ExitCode::from(exit::USAGE))
 }
@@ -70,7 +71,7 @@ pub(crate) fn validate(path: &Path, json: bool) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Ok(spec) => {
-            println!("`{}` is valid: webhook {}", source.path.display(), spec.name);
+            say!("`{}` is valid: webhook {}", source.path.display(), spec.name);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -89,7 +90,7 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
             if json {
                 output::json(&serde_json::to_value(&plan)?)
             } else {
-                println!("{}", hookwright_spec::explain(&plan));
+                say!("{}", hookwright_spec::explain(&plan));
                 show_sources(&spec)?;
                 show_times(&spec);
             }
@@ -103,9 +104,9 @@ fn show_sources(spec: &Spec) -> Result<()> {
     for (name, source) in &spec.sources {
         let definition = Definition::of_a_repository(&source.to_string())?;
         let kinds: Vec<&str> = definition.kinds().collect();
-        println!("\n{name} is an event source of this repository ({SOURCE_FOLDER}/{name}.yaml), registered by hand");
-        println!("  verified by {}", definition.verification().unwrap_or_else(|| "nothing".to_owned()));
-        println!("  events {}", kinds.join(", "));
+        say!("\n{name} is an event source of this repository ({SOURCE_FOLDER}/{name}.yaml), registered by hand");
+        say!("  verified by {}", definition.verification().unwrap_or_else(|| "nothing".to_owned()));
+        say!("  events {}", kinds.join(", "));
     }
     Ok(())
 }
@@ -116,12 +117,12 @@ fn show_times(spec: &Spec) {
         let timetable = trigger.cron.as_deref().and_then(|cron| Timetable::new(cron, trigger.timezone.as_deref()).ok());
         let Some(timetable) = timetable else { continue };
         let mut at = SystemClock::new().now();
-        println!("\n{name} fires next at");
+        say!("\n{name} fires next at");
         for _ in 0..TIMES_SHOWN {
             let Some(next) = timetable.after(at) else { break };
             let zone = trigger.timezone.as_deref().and_then(|zone| jiff::tz::TimeZone::get(zone).ok()).unwrap_or(jiff::tz::TimeZone::UTC);
             let text = jiff::Timestamp::from_millisecond(next.as_millis()).map(|instant| instant.to_zoned(zone).to_string());
-            println!("  {}", text.unwrap_or_else(|_| next.to_string()));
+            say!("  {}", text.unwrap_or_else(|_| next.to_string()));
             at = next;
         }
     }
@@ -178,31 +179,4 @@ fn walk(root: &Path) -> Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-/// Writes a first webhook.yaml; one that exists is never touched.
-pub(crate) fn init(folder: &Path) -> Result<ExitCode> {
-    let path = folder.join(FILE);
-    if path.exists() {
-        bail!("`{}` exists already; `hookwright validate` checks it", path.display());
-    }
-    let name = folder.canonicalize().ok().and_then(|folder| Some(folder.file_name()?.to_string_lossy().to_lowercase())).unwrap_or_default();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = name.trim_matches('-').chars().take(63).collect::<String>();
-    let name = if name.is_empty() { "my-webhook".to_owned() } else { name };
-    let has = |file: &str| folder.join(file).is_file();
-    let command = if has("Cargo.toml") {
-        format!("[/app/{name}]")
-    } else if has("package.json") {
-        "[node, server.js]".to_owned()
-    } else {
-        "[python3, server.py]".to_owned()
-    };
-    std::fs::write(
-        &path,
-        format!("version: 1\nname: {name}\nhandler:\n  command: {command}    # what starts the webhook; it listens on $PORT\n"),
-    )
-    .with_context(|| format!("cannot write `{}`", path.display()))?;
-    println!("wrote `{}`; look at it, then `hookwright plan`", path.display());
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,52 +1,60 @@
-//! What people do: promotions, runs, secrets, repositories, tokens.
+//! What people do with runs, repositories and tokens.
 
 use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use hookwright_core::WebhookName;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::arguments::{Credential, Decide, Hold, Place, Repo, RepoCredential, Secret, Token};
+use super::find::{self, RunName};
+use crate::arguments::{Credential, Repo, RepoCredential, RunArgument, Token};
 use crate::client::Client;
-use crate::output::{self, instant, text};
+use crate::exit::Misused;
+use crate::output::{self, instant, say, text, warn_of};
 
-impl From<Place> for Decide {
-    fn from(place: Place) -> Self {
-        Self { webhook: place.webhook, environment: place.environment, reason: None, release: place.release }
-    }
-}
-
-/// Promotes, approves, rejects, overrides or rolls back, and says which release it was about.
-pub(crate) async fn act(client: &Client, action: &str, what: &Decide) -> Result<ExitCode> {
-    let path = format!("/webhooks/{}/environments/{}/{action}", what.webhook, what.environment);
-    let promotion = client.post(&path, &json!({ "release": what.release, "reason": what.reason })).await?;
-    let (release, status) = (text(&promotion["release"]), text(&promotion["status"]));
-    println!("{action}: {release} of {} in {}, {status}", what.webhook, what.environment);
+/// Runs an ended run again from its failed stage.
+pub(crate) async fn retry(client: &Client, which: &RunArgument) -> Result<ExitCode> {
+    let old = named(client, which, "retry").await?;
+    let run = client.post(&format!("/runs/{}/retry", text(&old["id"])), &json!({})).await?;
+    let webhook = text(&run["webhook"]);
+    say!(
+        "run #{} of {webhook} does #{} again from its failed stage ({}); `hookwright status {webhook} --wait` says how it ends",
+        text(&run["number"]),
+        text(&old["number"]),
+        text(&run["id"])
+    );
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sets or ends a hold.
-pub(crate) async fn hold(client: &Client, hold: Hold) -> Result<ExitCode> {
-    let path = |webhook: &str, environment: &str| format!("/webhooks/{webhook}/environments/{environment}/hold");
-    match hold {
-        Hold::Set { webhook, environment, reason } => {
-            client.send(Method::PUT, &path(&webhook, &environment), Some(&json!({ "reason": reason }))).await?;
-            println!("{webhook} is held in {environment}; end it with: hookwright hold end {webhook} {environment}");
-        }
-        Hold::End { webhook, environment } => {
-            client.send(Method::DELETE, &path(&webhook, &environment), None).await?;
-            println!("{webhook} is not held in {environment} any more; what waits goes on as its other gates say");
-        }
+/// Stops a run.
+pub(crate) async fn cancel(client: &Client, which: &RunArgument) -> Result<ExitCode> {
+    let run = named(client, which, "cancel").await?;
+    let run = client.post(&format!("/runs/{}/cancel", text(&run["id"])), &json!({})).await?;
+    let name = format!("run #{} of {} ({})", text(&run["number"]), text(&run["webhook"]), text(&run["id"]));
+    match run["status"].as_str().unwrap_or_default() {
+        "queued" | "running" => say!("{name} is being stopped; it ends as soon as what runs of it has"),
+        status => say!("{name} is {status}"),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Retries or cancels a run.
-pub(crate) async fn run_action(client: &Client, run: &str, action: &str) -> Result<ExitCode> {
-    let run = client.post(&format!("/runs/{run}/{action}"), &json!({})).await?;
-    println!("{action}: run #{} of {} ({}), {}", text(&run["number"]), text(&run["webhook"]), text(&run["id"]), text(&run["status"]));
-    Ok(ExitCode::SUCCESS)
+/// The run that somebody changes: the newest one is not guessed.
+async fn named(client: &Client, which: &RunArgument, verb: &str) -> Result<Value> {
+    let number = which.number.as_deref().map(|text| {
+        find::number(text).ok_or_else(|| Misused(format!("`{text}` is no number of a run; write hookwright {verb} {} 2", which.run)))
+    });
+    let name = RunName { subject: &which.run, number: number.transpose()? };
+    match (name.is_id(), name.number) {
+        (true, Some(_)) => Err(Misused(format!("a run's id takes no number: hookwright {verb} {}", which.run)).into()),
+        (false, None) if WebhookName::new(name.subject).is_ok() => {
+            let webhook = name.subject;
+            let text = format!("say which run of `{webhook}`: hookwright {verb} {webhook} NUMBER; `hookwright runs {webhook}` shows them");
+            Err(Misused(text).into())
+        }
+        _ => find::run(client, name).await,
+    }
 }
 
 pub(super) fn show(answer: &Value, as_json: bool, columns: &[(&str, &str)]) -> ExitCode {
@@ -60,52 +68,6 @@ pub(super) fn show(answer: &Value, as_json: bool, columns: &[(&str, &str)]) -> E
     let rows: Vec<Vec<String>> = items.iter().map(|item| columns.iter().map(|(_, field)| cell(item, field)).collect()).collect();
     output::table(&head, &rows);
     ExitCode::SUCCESS
-}
-
-/// The value that standard input holds.
-fn read_secret() -> Result<String> {
-    let mut value = String::new();
-    std::io::stdin().read_to_string(&mut value).context("cannot read the value from standard input")?;
-    let value = value.strip_suffix('\n').unwrap_or(&value);
-    if value.is_empty() {
-        bail!("the value is empty; pipe it in: printf %s VALUE | hookwright secret set WEBHOOK ENVIRONMENT NAME");
-    }
-    Ok(value.to_owned())
-}
-
-/// Secrets.
-pub(crate) async fn secret(client: &Client, secret: Secret) -> Result<ExitCode> {
-    let base = |webhook: &str, environment: &str| format!("/webhooks/{webhook}/environments/{environment}/secrets");
-    match secret {
-        Secret::Set { webhook, environment, name } => {
-            let value = read_secret()?;
-            client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&json!({ "value": value }))).await?;
-            println!("{name} is set for {webhook} in {environment}");
-            let shortest = hookwright_runtime::SHORTEST_MASK;
-            if value.len() < shortest {
-                eprintln!(
-                    "its value is shorter than {shortest} bytes and is not hidden in logs; choose a longer one if it is to stay secret"
-                );
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        Secret::Rotate { webhook, environment, name, hours } => {
-            let value = json!({ "value": read_secret()?, "previous_seconds": u64::from(hours) * 3600 });
-            client.send(Method::PUT, &format!("{}/{name}", base(&webhook, &environment)), Some(&value)).await?;
-            println!(
-                "{name} is set for {webhook} in {environment}; signatures made with the value before it are accepted for {hours} hours"
-            );
-            Ok(ExitCode::SUCCESS)
-        }
-        Secret::List { webhook, environment, json } => {
-            Ok(show(&client.get(&base(&webhook, &environment)).await?, json.json, &[("NAME", "name")]))
-        }
-        Secret::Remove { webhook, environment, name } => {
-            client.send(Method::DELETE, &format!("{}/{name}", base(&webhook, &environment)), None).await?;
-            println!("{name} is removed from {webhook} in {environment}");
-            Ok(ExitCode::SUCCESS)
-        }
-    }
 }
 
 /// The credential that standard input or a file holds, as the API takes it.
@@ -158,8 +120,8 @@ pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
             let credential = read_credential(credential)?;
             let added = client.post("/repositories", &json!({ "name": name, "url": url, "credential": credential })).await?;
             match added["url"].as_str() {
-                Some(url) => println!("{name} is watched at {}", output::plain(url)),
-                None => println!("push to {}/git/{name}.git", client.server),
+                Some(url) => say!("{name} is watched at {}", output::plain(url)),
+                None => say!("push to {}/git/{name}.git", client.server),
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -168,17 +130,17 @@ pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
                 bail!("say which: `--credential-stdin` for a token or password, `--ssh-key FILE` for a key");
             };
             client.send(Method::PUT, &format!("/repositories/{name}/credential"), Some(&credential)).await?;
-            println!("{name} is read with the new credential");
+            say!("{name} is read with the new credential");
             Ok(ExitCode::SUCCESS)
         }
         Repo::Credential(RepoCredential::Remove { name }) => {
             client.send(Method::DELETE, &format!("/repositories/{name}/credential"), None).await?;
-            println!("{name} is read without a credential");
+            say!("{name} is read without a credential");
             Ok(ExitCode::SUCCESS)
         }
         Repo::Remove { name } => {
             client.send(Method::DELETE, &format!("/repositories/{name}"), None).await?;
-            println!("{name} is forgotten; what it deployed stays");
+            say!("{name} is forgotten; what it deployed stays");
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -189,8 +151,8 @@ pub(crate) async fn token(client: &Client, token: Token) -> Result<ExitCode> {
     match token {
         Token::Create { user, rights } => {
             let made = client.post("/tokens", &json!({ "user": user, "teams": rights.teams, "grants": [rights.grant()] })).await?;
-            println!("{}", text(&made["token"]));
-            eprintln!("This is the only time it is shown. Revoke it with `hookwright token revoke {}`.", text(&made["id"]));
+            say!("{}", text(&made["token"]));
+            warn_of!("This is the only time it is shown. Revoke it with `hookwright token revoke {}`.", text(&made["id"]));
             Ok(ExitCode::SUCCESS)
         }
         Token::List { json } => {
@@ -199,7 +161,7 @@ pub(crate) async fn token(client: &Client, token: Token) -> Result<ExitCode> {
         }
         Token::Revoke { id } => {
             client.send(Method::DELETE, &format!("/tokens/{id}"), None).await?;
-            println!("{id} is worthless from now on");
+            say!("{id} is worthless from now on");
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -3,12 +3,18 @@
 mod demo;
 pub(crate) mod doctor;
 mod event;
+mod find;
+mod init;
 mod local;
+mod logs;
 mod manage;
+mod promotion;
 mod read;
 mod run;
+mod secret;
 mod serve;
 mod user;
+mod wait;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -35,12 +41,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
             log_to_stderr(&settings.log);
             serve::serve(settings).await
         }
-        Command::Demo { yes, once } => {
+        Command::Demo { yes, once, listen } => {
             log_to_stderr("warn");
             let search_path = std::env::var_os("PATH").unwrap_or_default();
-            demo::demo(load(None)?, demo::DemoOptions { yes, once, search_path }).await
+            let mut settings = load(None)?;
+            settings.listen = listen.unwrap_or(settings.listen);
+            demo::demo(settings, demo::DemoOptions { yes, once, search_path }).await
         }
-        Command::Init { folder } => local::init(&folder),
+        Command::Init { folder } => init::init(&folder),
         Command::Validate { path, json } => local::validate(&path, json.json),
         Command::Plan { path, json } => local::plan(&path, json.json),
         Command::Run { folder, json } => {
@@ -63,26 +71,30 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Doctor { json } => doctor::doctor(&load(None)?, json.json).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "hookwright", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "hookwright", &mut script);
+            output::print(String::from_utf8_lossy(&script).trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Status { webhook, json } => read::status(&client()?, webhook.as_deref(), json.json).await,
+        Command::Status { webhook, wait, json } => {
+            read::status(&client()?, &read::StatusWish { webhook: webhook.as_deref(), wait, json: json.json }).await
+        }
         Command::Runs { webhook, json } => read::runs(&client()?, webhook.as_deref(), json.json).await,
         Command::Releases { webhook, json } => read::releases(&client()?, webhook.as_deref(), json.json).await,
         Command::Triggers { webhook, json } => event::triggers(&client()?, webhook.as_deref(), json.json).await,
         Command::Events(events) => event::events(&client()?, *events).await,
-        Command::Logs { subject, part, follow, deployment, json } => {
-            read::logs(&client()?, &read::LogWish { subject, part, follow, deployment, json: json.json }).await
+        Command::Logs { subject, part, stage, follow, deployment, json } => {
+            logs::logs(&client()?, &logs::LogWish { subject, part, stage, follow, deployment, json: json.json }).await
         }
-        Command::Retry { run } => manage::run_action(&client()?, &run, "retry").await,
-        Command::Cancel { run } => manage::run_action(&client()?, &run, "cancel").await,
-        Command::Promote(place) => manage::act(&client()?, "promote", &place.into()).await,
-        Command::Rollback(place) => manage::act(&client()?, "rollback", &place.into()).await,
-        Command::Approve(decide) => manage::act(&client()?, "approve", &decide).await,
-        Command::Reject(decide) => manage::act(&client()?, "reject", &decide).await,
-        Command::Override(decide) => manage::act(&client()?, "override", &decide).await,
-        Command::Hold(hold) => manage::hold(&client()?, hold).await,
-        Command::Secret(secret) => manage::secret(&client()?, secret).await,
+        Command::Retry(run) => manage::retry(&client()?, &run).await,
+        Command::Cancel(run) => manage::cancel(&client()?, &run).await,
+        Command::Promote(place) => promotion::act(&client()?, "promote", &place.into()).await,
+        Command::Rollback(place) => promotion::act(&client()?, "rollback", &place.into()).await,
+        Command::Approve(decide) => promotion::act(&client()?, "approve", &decide).await,
+        Command::Reject(decide) => promotion::act(&client()?, "reject", &decide).await,
+        Command::Override(decide) => promotion::act(&client()?, "override", &decide).await,
+        Command::Hold(hold) => promotion::hold(&client()?, hold).await,
+        Command::Secret(secret) => secret::run(&client()?, secret).await,
         Command::Repo(repo) => manage::repo(&client()?, repo).await,
         Command::Token(token) => manage::token(&client()?, token).await,
         Command::User(user) => user::run(&client()?, user).await,
@@ -93,7 +105,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
 fn load(file: Option<&Path>) -> Result<Configuration> {
     let variables: BTreeMap<String, String> = std::env::vars().collect();
     configuration::load(file, &variables).map_err(|error| {
-        eprintln!("error: {error}");
+        output::warn_of!("error: {error}");
         std::process::exit(i32::from(exit::USAGE))
     })
 }

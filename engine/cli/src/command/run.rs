@@ -20,6 +20,7 @@ use tokio::process::Command;
 
 use super::{local, serve};
 use crate::configuration::Configuration;
+use crate::output::{mention, warn_of};
 use crate::wiring::Engine;
 use crate::{exit, output};
 
@@ -103,7 +104,7 @@ impl LocalRun<'_> {
         let ended = tokio::select! {
             ended = self.follow(id, &me) => ended?,
             () = serve::stopped() => {
-                eprintln!("stopping");
+                warn_of!("stopping");
                 control.run_cancel(&me, id).await?;
                 self.follow(id, &me).await?
             }
@@ -112,7 +113,7 @@ impl LocalRun<'_> {
             output::json(&serde_json::to_value(&ended)?);
         } else {
             let reason = ended.status_reason.as_deref().map(|reason| format!(": {}", output::plain(reason))).unwrap_or_default();
-            println!("{} {}{reason}", self.webhook, ended.status);
+            mention!("{} {}{reason}", self.webhook, ended.status);
         }
         Ok(if ended.status == RunStatus::Succeeded { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
     }
@@ -157,7 +158,7 @@ impl Shown<'_> {
             let request = LogRequest { run: self.run, stage: stage.stage.clone(), attempt: Some(stage.attempt), from };
             let chunk = self.control.logs(self.me, &request).await?;
             for line in &chunk.lines {
-                println!("{:>12} | {}", stage.stage.as_str(), output::plain(&line.text));
+                mention!("{:>12} | {}", stage.stage.as_str(), output::plain(&line.text));
             }
             self.cursors.insert(key.clone(), chunk.next);
             if chunk.lines.is_empty() {
@@ -171,7 +172,7 @@ impl Shown<'_> {
                 .zip(stage.ended_at)
                 .map(|(from, to)| format!(" ({:.1} s)", to.since(from).as_secs_f64()))
                 .unwrap_or_default();
-            println!("{:>12} {}{time}{reason}", stage.stage.as_str(), stage.status);
+            mention!("{:>12} {}{time}{reason}", stage.stage.as_str(), stage.status);
             self.ends.insert(key, stage.status);
         }
         Ok(())

@@ -8,28 +8,32 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use crate::configuration::Configuration;
+use crate::output::mention;
 use crate::wiring::Daemon;
 
 /// Serves until it is told to stop, then drains what is in flight. Jobs and handlers run on under their supervisors.
 pub(crate) async fn serve(configuration: Configuration) -> Result<ExitCode> {
     let daemon = Daemon::start(&configuration).await?;
-    println!("listening on http://{}", daemon.address);
+    mention!("listening on http://{}", daemon.address);
     match &daemon.admin_token {
-        // The token stands behind the `#`, which browsers keep to themselves. It is shown to a person, never written into a log file.
-        Some(token) if std::io::stdout().is_terminal() => {
-            println!("the admin token is in {}", configuration.data.join("admin-token").display());
-            println!("sign in at http://{}/sign-in#{token}", daemon.address);
+        Some(token) => {
+            mention!("the admin token is in {}", configuration.data.join("admin-token").display());
+            mention!("{}", sign_in(&format!("http://{}", daemon.address), token));
         }
-        Some(_) => {
-            println!("the admin token is in {}", configuration.data.join("admin-token").display());
-            println!("sign in with it at http://{}/sign-in", daemon.address);
-        }
-        None => println!("this daemon follows another one; sign in at http://{}/sign-in with a token of that one", daemon.address),
+        None => mention!("this daemon follows another one; sign in at http://{}/sign-in with a token of that one", daemon.address),
     }
     stopped().await;
     info!("stopping: requests in flight may end, jobs and handlers run on");
     daemon.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the pages are. The token stands behind the `#`, which browsers keep to themselves. It is shown to a person, never written into a log file.
+pub(super) fn sign_in(address: &str, token: &str) -> String {
+    match std::io::stdout().is_terminal() {
+        true => format!("sign in at {address}/sign-in#{token}"),
+        false => format!("sign in with it at {address}/sign-in"),
+    }
 }
 
 /// Returns at SIGTERM or SIGINT.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::manage::show;
 use crate::arguments::{Rights, User};
 use crate::client::Client;
+use crate::output::say;
 
 impl Rights {
     /// The one grant, as the API takes it.
@@ -25,7 +26,7 @@ pub(crate) async fn run(client: &Client, user: User) -> Result<ExitCode> {
         User::Add { name, rights } => {
             let wish = json!({ "name": name, "password": password()?, "teams": rights.teams, "grants": [rights.grant()] });
             client.send(Method::POST, "/users", Some(&wish)).await?;
-            println!("{name} may sign in");
+            say!("{name} may sign in");
         }
         User::List { json } => {
             let columns =
@@ -35,19 +36,19 @@ pub(crate) async fn run(client: &Client, user: User) -> Result<ExitCode> {
         User::Change { name, rights } => {
             let wish = json!({ "teams": rights.teams, "grants": [rights.grant()] });
             client.send(Method::PUT, &address(&name, ""), Some(&wish)).await?;
-            println!("{name} has these rights from now on");
+            say!("{name} has these rights from now on");
         }
         User::Password { name } => {
             client.send(Method::PUT, &address(&name, "/password"), Some(&json!({ "password": password()? }))).await?;
-            println!("the password of {name} is set, and every session is over");
+            say!("the password of {name} is set, and every session is over");
         }
         User::Link { name, subject } => {
             client.send(Method::PUT, &address(&name, "/identity"), Some(&json!({ "subject": subject }))).await?;
-            println!("{name} is whom the provider calls {subject}; they come in by signing in there");
+            say!("{name} is whom the provider calls {subject}; they come in by signing in there");
         }
         User::Remove { name } => {
             client.send(Method::DELETE, &address(&name, ""), None).await?;
-            println!("{name} is removed; revoke tokens of that name with `hookwright token revoke`, if there are any");
+            say!("{name} is removed; revoke tokens of that name with `hookwright token revoke`, if there are any");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -15,7 +15,8 @@ use self::repository::DemoRepository;
 use self::tree::RunTree;
 use crate::client::Client;
 use crate::configuration::Configuration;
-use crate::examples::{ALL, Example};
+use crate::examples::{ALL, Example, LEFT_OUT};
+use crate::output::mention;
 use crate::wiring::Daemon;
 
 /// How often the demo looks at what happens.
@@ -43,13 +44,18 @@ pub(crate) async fn demo(mut configuration: Configuration, options: DemoOptions)
         std::fs::remove_dir_all(&scratch).with_context(|| format!("cannot clear `{}`", scratch.display()))?;
     }
     let daemon = Daemon::start(&configuration).await?;
-    let demo = Demo { api: Api::new(&daemon)?, scratch, colour: std::io::stdout().is_terminal() };
-    println!("The daemon listens at {}. Its data is in {}.", demo.api.address, configuration.data.display());
+    let program = program(std::env::current_exe().ok().as_deref(), &options.search_path);
+    let demo = Demo { api: Api::new(&daemon)?, scratch, colour: std::io::stdout().is_terminal(), program };
+    let until = if options.once { ", until the demo ends" } else { "" };
+    mention!("The daemon listens at {}{until}. Its data is in {}.", demo.api.address, configuration.data.display());
     let result = demo.play(&options).await;
     match &result {
         Ok(()) if !options.once => {
-            println!("\nServing until Ctrl-C. Try `hookwright --server {} status` with", demo.api.address);
-            println!("HOOKWRIGHT_TOKEN=$(cat {}).", configuration.data.join("admin-token").display());
+            let token = configuration.data.join("admin-token");
+            mention!("\nServing until Ctrl-C. See the status page with the token of {}:", token.display());
+            mention!("    {}", super::serve::sign_in(&demo.api.address, &demo.api.token));
+            mention!("and the same in a terminal:");
+            mention!("    HOOKWRIGHT_TOKEN=$(cat {}) {} --server {} status", token.display(), demo.program, demo.api.address);
             super::serve::stopped().await;
         }
         _ => {}
@@ -62,6 +68,8 @@ struct Demo {
     api: Api,
     scratch: PathBuf,
     colour: bool,
+    /// How the binary is called here.
+    program: String,
 }
 
 impl Demo {
@@ -70,7 +78,7 @@ impl Demo {
         let mut played = Vec::new();
         for example in ALL {
             if let Some(program) = example.missing(&options.search_path) {
-                println!("\nSkipping {}: `{program}` is not installed.", example.name);
+                mention!("\nSkipping {}: `{program}` is not installed.", example.name);
                 continue;
             }
             self.introduce(example, first, options).await.with_context(|| format!("the example {} went wrong", example.name))?;
@@ -80,9 +88,14 @@ impl Demo {
         if played.is_empty() {
             bail!("no example can run here: install Rust, Python or Node and try again");
         }
-        println!("\nWhat runs now:");
+        let left_out: Vec<String> = LEFT_OUT.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+        mention!("\nNot shown, but in `examples/`, to be pushed like these: {}.", left_out.join(", "));
+        if options.once {
+            return Ok(());
+        }
+        mention!("\nWhat runs now:");
         for name in played {
-            println!("  {}/w/{name}/development/", self.api.address);
+            mention!("  {}/w/{name}/development/", self.api.address);
         }
         Ok(())
     }
@@ -90,7 +103,7 @@ impl Demo {
     /// One example; the first one goes all the way to production and back.
     async fn introduce(&self, example: &Example, whole_way: bool, options: &DemoOptions) -> Result<()> {
         let name = example.name;
-        println!("\n== {name}");
+        mention!("\n== {name}");
         let copy = DemoRepository::create(&self.scratch.join(name), example).await?;
         self.push(&copy, name).await?;
         self.follow(name, 1).await?;
@@ -98,26 +111,28 @@ impl Demo {
         if !whole_way {
             return Ok(());
         }
-        if !approved(name, options.yes)? {
-            println!("Not approved; production stays empty. `hookwright approve {name} production` does it later.");
+        let approve = format!("{} --server {} approve {name} production", self.program, self.api.address);
+        if !approved(&approve, options.yes)? {
+            let later = if options.once { String::new() } else { format!(" `{approve}` does it later.") };
+            mention!("Not approved; production stays empty.{later}");
             return Ok(());
         }
         self.decide(name, "approve").await?;
         self.call(name, "production").await?;
-        println!("\nNow a change to {} alone.", example.edit.file);
+        mention!("\nNow a change to {} alone.", example.edit.file);
         copy.change(&example.edit).await?;
         self.push(&copy, name).await?;
         self.follow(name, 2).await?;
         self.call(name, "development").await?;
         self.decide(name, "approve").await?;
         self.call(name, "production").await?;
-        println!("\nAnd back: hookwright rollback {name} production");
+        mention!("\nAnd back: {} rollback {name} production", self.program);
         self.decide(name, "rollback").await?;
         self.call(name, "production").await
     }
 
     async fn push(&self, copy: &DemoRepository, name: &str) -> Result<()> {
-        println!("git push {}/git/{name}.git main", self.api.address);
+        mention!("git push {}/git/{name}.git main", self.api.address);
         copy.push(&format!("{}/git/{name}.git", self.api.address), &self.api.token).await
     }
 
@@ -156,10 +171,10 @@ impl Demo {
         let stages = run["stages"].as_array().map(Vec::as_slice).unwrap_or_default();
         for stage in stages.iter().filter(|stage| matches!(stage["status"].as_str(), Some("failed" | "errored"))) {
             let name = stage["stage"].as_str().unwrap_or_default();
-            println!("--- {name}: {}", stage["status_reason"].as_str().unwrap_or_default());
+            mention!("--- {name}: {}", stage["status_reason"].as_str().unwrap_or_default());
             if let Ok(log) = self.api.client.get(&format!("/runs/{id}/stages/{name}/logs")).await {
                 for line in log["lines"].as_array().map(Vec::as_slice).unwrap_or_default().iter().rev().take(20).rev() {
-                    println!("    {}", line["text"].as_str().unwrap_or_default());
+                    mention!("    {}", line["text"].as_str().unwrap_or_default());
                 }
             }
         }
@@ -192,7 +207,7 @@ impl Demo {
     async fn call(&self, name: &str, environment: &str) -> Result<()> {
         let url = format!("{}/w/{name}/{environment}/", self.api.gateway);
         let text = self.until("the webhook to answer", async || self.api.client.plain(&url).await.ok()).await?;
-        println!("curl {url}\n    {}", text.trim_end());
+        mention!("curl {url}\n    {}", text.trim_end());
         Ok(())
     }
 
@@ -210,16 +225,24 @@ impl Demo {
     }
 }
 
-fn approved(name: &str, yes: bool) -> Result<bool> {
-    println!("\nProduction waits for an approval: hookwright approve {name} production");
+/// How the program is called: by its name where the search path leads to it, else by where it is.
+fn program(here: Option<&Path>, search_path: &std::ffi::OsStr) -> String {
+    let Some(here) = here else { return "hookwright".to_owned() };
+    let found = std::env::split_paths(search_path).map(|folder| folder.join("hookwright")).find(|path| path.is_file());
+    let is_found = found.and_then(|path| path.canonicalize().ok()).is_some_and(|path| here.canonicalize().is_ok_and(|here| here == path));
+    if is_found { "hookwright".to_owned() } else { here.display().to_string() }
+}
+
+fn approved(command: &str, yes: bool) -> Result<bool> {
+    mention!("\nProduction waits for an approval: {command}");
     if yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        println!("Nobody can be asked here; `--yes` approves.");
+        mention!("Nobody can be asked here; `--yes` approves.");
         return Ok(false);
     }
-    print!("Approve? [y/N] ");
+    std::io::stdout().write_all(b"Approve? [y/N] ")?;
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -246,4 +269,18 @@ impl Api {
 /// Makes the folder of a working copy.
 fn fresh_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create `{}`", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_called_by_its_name_only_where_that_finds_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = folder.path().join("hookwright");
+        std::fs::write(&here, "").expect("writable");
+        assert_eq!(program(Some(&here), folder.path().as_os_str()), "hookwright");
+        assert_eq!(program(Some(&here), "/nowhere".as_ref()), here.display().to_string());
+    }
 }

@@ -6,6 +6,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use owo_colors::OwoColorize;
 use serde_json::Value;
 
+use crate::output::mention;
+
 /// Longest part of a log line that is shown beside a stage, in characters.
 const LINE: usize = 80;
 
@@ -53,7 +55,7 @@ impl RunTree {
                     bar.abandon();
                 }
             } else if shown.status != status && !matches!(status, "waiting" | "queued" | "leased") {
-                println!("{text}");
+                mention!("{text}");
             }
             status.clone_into(&mut shown.status);
         }

@@ -27,6 +27,7 @@ mod provider_signatures;
 mod pull_requests;
 mod registration;
 mod registry;
+mod removing;
 mod replay;
 mod runs;
 mod secrets;

@@ -170,6 +170,19 @@ pub(crate) enum Command {
     Override(Decide),
     /// Go back to the release before, and hold the environment.
     Rollback(Place),
+    /// Take what is live in an environment out of service; cancels what is on its way there, and ends a hold.
+    Undeploy {
+        /// The webhook.
+        webhook: String,
+        /// The environment.
+        environment: String,
+        /// Why; kept in the history.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Webhooks: remove one, so that its name is free.
+    #[command(subcommand)]
+    Webhook(Webhook),
     /// Holds: set one, so that nothing arrives by itself, or end one without promoting anything.
     #[command(subcommand)]
     Hold(Hold),
@@ -342,6 +355,16 @@ pub(crate) struct SendEvent {
     /// A field to put in: issue.title=Broken; may be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// What is done with webhooks.
+#[derive(Subcommand)]
+pub(crate) enum Webhook {
+    /// Remove one: its runs stop, it is undeployed everywhere, its secrets are deleted, and its name is free (admins).
+    Remove {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What is done with holds.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hookwright_core::port::{Notifier, SampleEvent, Topic};
 use hookwright_core::status::{DeliveryStatus, SubscriptionStatus};
 use hookwright_core::{
-    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, RepositoryHook, SubscriptionId, TriggerPlace,
+    Action, Actor, Blame, Delivery, DeliveryId, EnvironmentName, Event, EventId, RepositoryHook, SubscriptionId, Timestamp, TriggerPlace,
+    WebhookName,
 };
 use hookwright_store::{AttemptEnd, DeliveryFilter, NewAudit};
 
@@ -33,6 +34,10 @@ impl Control {
         let missing = || Error::NotFound(format!("there is no event {id}"));
         let event = self.deps().store.event_fetch(id).await?.ok_or_else(missing)?;
         let target = self.replay_target(actor, &event.place, environment).await?;
+        if !target.is_repositorys && self.webhook_since(&event.place.webhook).await?.is_none_or(|since| event.received_at < since) {
+            let text = format!("{id} came for a webhook `{}` that was removed since; it is not sent to the next one", event.place.webhook);
+            return Err(Error::Conflict(text));
+        }
         let delivery = self.replay(&event, &target).await?;
         self.audit(actor, &target.place, ("event.replay", &format!("{id} as {}", delivery.id))).await?;
         Ok((delivery, event))
@@ -64,9 +69,8 @@ impl Control {
         environment: Option<&EnvironmentName>,
     ) -> Result<(u64, u64)> {
         let Some(webhook) = &filter.webhook else { return Err(Error::Invalid("name a webhook".to_owned())) };
-        if self.deps().store.webhook_fetch(webhook).await?.is_none() {
-            return Err(Error::NotFound(format!("there is no webhook `{webhook}`")));
-        }
+        let missing = || Error::NotFound(format!("there is no webhook `{webhook}`"));
+        let webhook_since = self.webhook_since(webhook).await?.ok_or_else(missing)?;
         let mut chosen: Vec<Delivery> = Vec::new();
         let mut before = None;
         loop {
@@ -101,7 +105,9 @@ impl Control {
             if is_skipped || is_elsewhere || done.contains(&(delivery.event, target.subscription)) {
                 continue;
             }
-            if self.is_settled(delivery, target).await? {
+            // What came for a webhook that was removed is not for the next one of its name.
+            let is_former = !target.is_repositorys && delivery.created_at < webhook_since;
+            if is_former || self.is_settled(delivery, target).await? {
                 continue;
             }
             let Some(event) = self.deps().store.event_fetch(delivery.event).await? else { continue };
@@ -205,6 +211,11 @@ impl Control {
     /// What a person does at the source so that it sends events to `address`.
     pub fn event_steps(&self, subscription: SubscriptionId, address: &str) -> Option<String> {
         self.deps().deliverer.steps(subscription, address)
+    }
+
+    /// Since when there is a webhook of that name.
+    async fn webhook_since(&self, name: &WebhookName) -> Result<Option<Timestamp>> {
+        Ok(self.deps().store.webhook_fetch(name).await?.map(|record| record.created_at))
     }
 
     /// Whether a delivery need not be made again at a target: it is on its way there, or was given up and delivered there since.

@@ -2,7 +2,7 @@
 //! Called by the deploy stage of a run; the promotion into the first environment is opened in the same transaction.
 
 use hookwright_core::port::{Notifier, Topic};
-use hookwright_core::{CommitSha, Digest, Origin, PromotionId, Release, ReleaseId, RevisionId, RunId, Sha256, WebhookName};
+use hookwright_core::{CommitSha, Digest, Origin, PromotionId, Release, ReleaseId, RepositoryId, RevisionId, RunId, Sha256, WebhookName};
 use hookwright_spec::Spec;
 use hookwright_store::PromotionFilter;
 
@@ -17,6 +17,8 @@ pub(crate) struct CutRelease<'a> {
     pub(crate) revision: RevisionId,
     /// Whose release.
     pub(crate) webhook: WebhookName,
+    /// The repository that built it.
+    pub(crate) repository: RepositoryId,
     /// The commit of the revision.
     pub(crate) commit: CommitSha,
     /// The image, by digest.
@@ -65,6 +67,9 @@ async fn try_cut(deps: &Deps, request: &CutRelease<'_>) -> Result<(Release, Prom
     let mine = Origin::Run { run: request.run };
     let known = known.into_iter().find(|known| known.release == release.id && (known.origin == mine || !known.status.is_end()));
     let mut tx = deps.store.begin().await?;
+    if tx.webhook_hold(&release.webhook).await? != Some(request.repository) {
+        return Err(Error::Invalid(format!("the webhook `{}` was removed while this ran, so that nothing is released", release.webhook)));
+    }
     let release = deps.store.release_add_in(&mut tx, &release).await?;
     let promotion = match known {
         Some(known) => known.id,

@@ -77,31 +77,61 @@ pub(crate) async fn run(deps: Deps, tasks: Tasks) {
 }
 
 async fn pass(deps: &Deps, looks: &mut HashMap<SubscriptionId, Look>) -> Result<()> {
-    if deps.settings.public_url.is_empty() {
-        return Ok(());
-    }
     let subscriptions = deps.store.subscription_list_all().await?;
     looks.retain(|id, _| subscriptions.iter().any(|subscription| subscription.id == *id));
+    let tells = !deps.settings.public_url.is_empty();
+    // Read after the subscriptions: one that is made meanwhile, for what has just gone live, is looked at the next time.
+    let active = deps.store.deployment_list_active().await?.into_iter().filter(|deployment| deployment.status == DeploymentStatus::Live);
+    let live: HashMap<_, _> = active.map(|live| ((live.webhook, live.environment), live.release)).collect();
     let mut specs: HashMap<_, Spec> = HashMap::new();
     for subscription in subscriptions {
         let look = looks.entry(subscription.id).or_default();
-        let subscription = left_hook::remove(deps, subscription, look).await?;
-        if !deps.subscriber.registers(&subscription.source) {
-            continue;
-        }
+        let subscription = if tells { left_hook::remove(deps, subscription, look).await? } else { subscription };
         let place = (subscription.place.webhook.clone(), subscription.place.environment.clone());
-        if !specs.contains_key(&place) {
-            let live = deps.store.deployment_current(&place.0, &place.1).await?.filter(|live| live.status == DeploymentStatus::Live);
-            let Some(live) = live else { continue };
-            let Some(release) = deps.store.release_fetch(&live.release).await? else { continue };
+        let registers = tells && deps.subscriber.registers(&subscription.source);
+        let Some(release) = live.get(&place) else {
+            wind_up(deps, (subscription, look), registers).await?;
+            continue;
+        };
+        if registers && !specs.contains_key(&place) {
+            let Some(release) = deps.store.release_fetch(release).await? else { continue };
             specs.insert(place.clone(), spec_of(&release)?);
         }
-        if let Some(spec) = specs.get(&place) {
+        if registers && let Some(spec) = specs.get(&place) {
             let id = subscription.id;
             let events = spec.triggers.get(&subscription.place.trigger).map(|trigger| trigger.events.clone()).unwrap_or_default();
             step(deps, (subscription, look), spec).await?;
             catch_up(deps, (id, look), &events).await?;
         }
+    }
+    Ok(())
+}
+
+/// Nothing is deployed where it would send to: it is switched off, its source is told, and of a removed webhook it is forgotten then.
+async fn wind_up(deps: &Deps, (subscription, look): (Subscription, &mut Look), registers: bool) -> Result<()> {
+    if subscription.status != SubscriptionStatus::Off {
+        let off = Subscription { status: subscription.status.to(SubscriptionStatus::Off)?, status_reason: None, ..subscription };
+        let mut tx = deps.store.begin().await?;
+        tx.subscription_update(&off).await?;
+        tx.commit("subscription.off").await?;
+        deps.wakes.wake(Topic::Subscriptions);
+        return Ok(());
+    }
+    let (applied, left) = left_hook::read(&subscription);
+    let (id, is_over) = (subscription.id, hookwright_store::is_detached(&subscription) && left.is_empty());
+    if registers {
+        if look.failures > 0 && !is_due(deps, look) {
+            return Ok(());
+        }
+        take_away(deps, (subscription, look), applied.as_ref()).await?;
+        if look.failures > 0 {
+            return Ok(());
+        }
+    }
+    if is_over {
+        let mut tx = deps.store.begin().await?;
+        tx.subscription_forget(id).await?;
+        tx.commit("subscription.forgotten").await?;
     }
     Ok(())
 }

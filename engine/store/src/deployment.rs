@@ -12,6 +12,14 @@ macro_rules! columns {
     };
 }
 
+/// What has or may have instances of a webhook and is not on its way out, in one environment or in any.
+pub(crate) const IN_SERVICE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM deployments WHERE webhook = $1 AND ($2 = '' OR environment = $2) AND status IN ('pending', 'starting', 'live')
+        ORDER BY environment, generation"
+);
+
 impl Store {
     /// Writes the intent. Its generation is the next one of the place, whatever the given value says; returns it as written.
     pub async fn deployment_add_in(&self, tx: &mut Tx, deployment: &Deployment) -> Result<Deployment> {
@@ -98,7 +106,7 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<Deployment> {
+pub(crate) fn read(row: &Row) -> Result<Deployment> {
     Ok(Deployment {
         id: row.parse("id")?,
         webhook: row.parse("webhook")?,

@@ -31,6 +31,13 @@ const OF_WEBHOOK: &str = list!("webhook = $1", "id");
 /// What has not ended, by the index of that. Ordered by an expression: by the column SQLite would walk all of history along the primary key.
 pub(crate) const OPEN: &str = list!("status IN ('waiting', 'deploying') AND ($1 IS NULL OR webhook = $1)", "id || ''");
 
+/// What has not ended of a webhook, into one environment or into any, oldest first.
+pub(crate) const OPEN_OF_WEBHOOK: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM promotions WHERE webhook = $1 AND ($2 = '' OR environment = $2) AND status IN ('waiting', 'deploying') ORDER BY id"
+);
+
 /// Which promotions are listed, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct PromotionFilter {
@@ -133,7 +140,7 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<Promotion> {
+pub(crate) fn read(row: &Row) -> Result<Promotion> {
     Ok(Promotion {
         id: row.parse("id")?,
         webhook: row.parse("webhook")?,

@@ -27,7 +27,7 @@ const SET_PUBLIC: &str = "UPDATE webhooks SET is_public = $1 WHERE name = $2";
 const IS_PUBLIC: &str = "SELECT is_public FROM webhooks WHERE name = $1";
 const LIST_PUBLIC: &str = "SELECT name FROM webhooks WHERE is_public = 1 ORDER BY name";
 
-fn webhook(row: &Row) -> Result<WebhookRecord> {
+pub(crate) fn read(row: &Row) -> Result<WebhookRecord> {
     Ok(WebhookRecord {
         name: row.parse("name")?,
         repository: row.parse("repository")?,
@@ -43,7 +43,7 @@ impl Tx {
         self.execute(CLAIM, args![name, repository, folder, now]).await?;
         self.execute(MOVED, args![folder, name, repository]).await?;
         let fallback = WebhookRecord { name: name.clone(), repository: *repository, folder: folder.to_owned(), created_at: now };
-        self.fetch_optional(FETCH, args![name]).await?.as_ref().map_or(Ok(fallback), webhook)
+        self.fetch_optional(FETCH, args![name]).await?.as_ref().map_or(Ok(fallback), read)
     }
 
     /// Says whether anybody may see a webhook's status; `false` when there is no such webhook.
@@ -55,7 +55,7 @@ impl Tx {
 impl Store {
     /// A webhook.
     pub async fn webhook_fetch(&self, name: &WebhookName) -> Result<Option<WebhookRecord>> {
-        self.fetch_optional(FETCH, args![name]).await?.as_ref().map(webhook).transpose()
+        self.fetch_optional(FETCH, args![name]).await?.as_ref().map(read).transpose()
     }
 
     /// Whether anybody may see a webhook's status.
@@ -71,6 +71,6 @@ impl Store {
     /// Webhooks by name, those after `after`.
     pub async fn webhook_list(&self, after: Option<&WebhookName>, limit: u32) -> Result<Vec<WebhookRecord>> {
         let after = after.map(ToString::to_string).unwrap_or_default();
-        self.fetch_all(LIST, args![after, limit]).await?.iter().map(webhook).collect()
+        self.fetch_all(LIST, args![after, limit]).await?.iter().map(read).collect()
     }
 }

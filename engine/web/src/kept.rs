@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use hookwright_core::status::DeploymentStatus;
 use hookwright_core::{Deployment, EnvironmentName, Hold, Promotion, ReleaseId, WebhookName};
 use hookwright_store::{FailedDeployment, NewestRun, PromotionFilter, ReleaseInfo, Store, WebhookRecord};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub(crate) struct Known {
     pub(crate) runs: BTreeMap<WebhookName, NewestRun>,
     pub(crate) releases: BTreeMap<ReleaseId, ReleaseInfo>,
     pub(crate) deployments: ByPlace<Vec<Deployment>>,
+    /// Where something is live that the spec does not declare any more.
+    pub(crate) undeclared: HashMap<WebhookName, Vec<EnvironmentName>>,
     pub(crate) promotions: ByPlace<Vec<Promotion>>,
     pub(crate) holds: ByPlace<Hold>,
     pub(crate) failures: ByPlace<FailedDeployment>,
@@ -77,6 +80,11 @@ impl Known {
             ..Self::default()
         };
         for deployment in store.deployment_list_active().await? {
+            let (webhook, environment) = (&deployment.webhook, &deployment.environment);
+            let declares = |outline: &Outline| outline.environments.iter().any(|place| place.name == *environment);
+            if deployment.status == DeploymentStatus::Live && !known.specs.get(webhook).is_some_and(declares) {
+                known.undeclared.entry(webhook.clone()).or_default().push(environment.clone());
+            }
             known.deployments.entry((deployment.webhook.clone(), deployment.environment.clone())).or_default().push(deployment);
         }
         let mut open = PromotionFilter { open: true, limit: PORTION, ..PromotionFilter::default() };

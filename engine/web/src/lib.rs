@@ -23,6 +23,7 @@ mod password;
 mod promotion;
 mod public;
 mod release;
+mod removal;
 mod repository;
 mod request;
 mod run;
@@ -161,6 +162,7 @@ fn routes() -> OpenApiRouter<WebState> {
         .merge(hold::routes())
         .merge(public::routes())
         .merge(release::routes())
+        .merge(removal::routes())
         .merge(repository::routes())
         .merge(run::routes())
         .merge(secret::routes())

@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use hookwright_control::RepositoryWatch;
 use hookwright_core::{
-    Action, RemoteCredential, Repository, RepositoryId, RepositoryKind, RepositoryName, SecretValue, Timestamp, WebhookName,
+    Action, EnvironmentName, RemoteCredential, Repository, RepositoryId, RepositoryKind, RepositoryName, SecretValue, Timestamp,
+    WebhookName,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -230,12 +231,35 @@ async fn repository_add(
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, Json(RepositoryView::new(repository, credential, watch))))
 }
 
-/// Forgets a repository. What it deployed stays.
+/// What stays of a repository that was forgotten: its webhooks keep their names, and what is live of them runs on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ForgottenRepository)]
+struct ForgottenView {
+    webhooks: Vec<LeftView>,
+}
+
+/// A webhook whose repository was forgotten.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeftWebhook)]
+struct LeftView {
+    #[schema(value_type = String)]
+    name: WebhookName,
+    /// Where something of it is live.
+    #[schema(value_type = Vec<String>)]
+    environments: Vec<EnvironmentName>,
+}
+
+/// Forgets a repository. What it deployed stays until it is undeployed, and its webhooks keep their names until they are removed.
 #[utoipa::path(delete, path = "/repositories/{repository}", tag = "repositories", security(("bearer" = ["admin"])),
-    responses((status = 204, description = "It is forgotten.")))]
-async fn repository_remove(State(state): State<WebState>, caller: Caller, Path(name): Path<RepositoryName>) -> Result<StatusCode> {
-    state.control.repository_remove(&caller.actor, &name).await?;
-    Ok(StatusCode::NO_CONTENT)
+    responses((status = 200, description = "It is forgotten; this is what stays.", body = ForgottenView)))]
+async fn repository_remove(State(state): State<WebState>, caller: Caller, Path(name): Path<RepositoryName>) -> Result<Json<ForgottenView>> {
+    let repository = state.control.repository_remove(&caller.actor, &name).await?;
+    let mut webhooks = Vec::new();
+    for record in state.store.webhook_list_of(&repository).await? {
+        let live = state.store.deployment_list_live(&record.name).await?;
+        webhooks.push(LeftView { name: record.name, environments: live.into_iter().map(|live| live.environment).collect() });
+    }
+    Ok(Json(ForgottenView { webhooks }))
 }
 
 /// Gives a watched remote another credential. It is tried out first; the one before stays when it does not work.

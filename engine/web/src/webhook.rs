@@ -53,7 +53,7 @@ struct WebhookView {
     repository: RepositoryId,
     /// The folder of its `webhook.yaml`; empty for the root.
     folder: String,
-    /// Those that the default branch declares and the caller reads.
+    /// Those that the default branch declares, then those in which something is live all the same; as far as the caller reads them.
     environments: Vec<EnvironmentView>,
     /// The secrets that its default branch asks for.
     #[schema(value_type = Vec<String>)]
@@ -70,6 +70,8 @@ struct WebhookView {
 struct EnvironmentView {
     #[schema(value_type = String)]
     name: EnvironmentName,
+    /// Whether `webhook.yaml` of the default branch declares it. What is live in one that it does not declare runs until it is undeployed.
+    declared: bool,
     /// The path at which the handler is reached.
     address: String,
     /// What is live; `null` while nothing is.
@@ -150,10 +152,13 @@ async fn view(state: &WebState, caller: &Caller, record: WebhookRecord) -> Resul
     let spec: Option<Spec> = spec.and_then(|spec| serde_json::from_str(&spec.spec).ok());
     let newest = RunFilter { webhook: Some(name.clone()), limit: 1, ..RunFilter::default() };
     let last_run = state.store.run_list(&newest).await?.into_iter().next().map(RunView::from);
+    let declared: Vec<EnvironmentName> =
+        spec.iter().flat_map(|spec| &spec.environments).map(|environment| environment.name.clone()).collect();
+    let gone = undeclared(state, &name, &declared).await?;
     let mut environments = Vec::new();
-    for environment in spec.iter().flat_map(|spec| &spec.environments) {
-        if caller.sees_in(&name, &environment.name) {
-            environments.push(environment_view(state, &name, &environment.name).await?);
+    for (environment, is_declared) in declared.iter().map(|name| (name, true)).chain(gone.iter().map(|name| (name, false))) {
+        if caller.sees_in(&name, environment) {
+            environments.push(environment_view(state, &name, (environment, is_declared)).await?);
         }
     }
     let config = spec.iter().flat_map(|spec| &spec.config);
@@ -164,7 +169,13 @@ async fn view(state: &WebState, caller: &Caller, record: WebhookRecord) -> Resul
     Ok(WebhookView { title, name, repository, folder, environments, secrets, build_secrets, last_run })
 }
 
-async fn environment_view(state: &WebState, webhook: &WebhookName, name: &EnvironmentName) -> Result<EnvironmentView> {
+/// The environments in which something of a webhook is live although they are not among those that are declared.
+pub(crate) async fn undeclared(state: &WebState, webhook: &WebhookName, declared: &[EnvironmentName]) -> Result<Vec<EnvironmentName>> {
+    let live = state.store.deployment_list_live(webhook).await?.into_iter().map(|live| live.environment);
+    Ok(live.filter(|environment| !declared.contains(environment)).collect())
+}
+
+async fn environment_view(state: &WebState, webhook: &WebhookName, (name, declared): (&EnvironmentName, bool)) -> Result<EnvironmentView> {
     let live = state.store.deployment_current(webhook, name).await?;
     let observed = match &live {
         Some(live) => state.runtime.measure(&live.id).await?.unwrap_or_default().instances,
@@ -178,6 +189,7 @@ async fn environment_view(state: &WebState, webhook: &WebhookName, name: &Enviro
     };
     Ok(EnvironmentView {
         name: name.clone(),
+        declared,
         address: format!("/w/{webhook}/{name}/"),
         image: live.as_ref().map(|live| live.image),
         status: live.as_ref().map(|live| live.status),

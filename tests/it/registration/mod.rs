@@ -179,6 +179,29 @@ async fn a_trigger_whose_source_is_changed_leaves_no_hook_at_the_one_before_also
 }
 
 #[tokio::test]
+async fn what_is_undeployed_or_removed_leaves_no_hook_at_its_source() {
+    let forge = Forge::start();
+    let (daemon, copy) = deployed(&forge).await;
+    let before = trigger_in(&daemon, "active").await;
+    let gone = async |_: &Daemon| forge.state().await["hooks"].as_object().is_some_and(serde_json::Map::is_empty).then_some(());
+    daemon.post("/api/v1/webhooks/shop/environments/development/undeploy", json!({})).await;
+    daemon.until("the hook of what is undeployed to be removed", gone).await;
+    trigger_in(&daemon, "off").await;
+
+    copy.write("README.md", "Again").commit("Come back");
+    copy.push(&daemon, "shop");
+    assert_eq!(trigger_in(&daemon, "active").await["address"], before["address"], "the address stays over all deployments");
+    assert!(only_hook(&forge.state().await).is_some());
+    assert_eq!(daemon.request(Method::DELETE, "/api/v1/webhooks/shop", None).await.0, 200);
+    daemon.until("the hook of what is removed to be removed", gone).await;
+
+    copy.write("README.md", "Once more").commit("Come back again");
+    secret(&daemon, "the-signing-secret").await;
+    copy.push(&daemon, "shop");
+    assert_ne!(trigger_in(&daemon, "active").await["address"], before["address"], "another webhook has other addresses");
+}
+
+#[tokio::test]
 async fn a_crash_or_a_second_start_makes_no_second_hook_and_what_was_changed_there_is_mended() {
     let forge = Forge::start();
     let (mut daemon, _copy) = deployed(&forge).await;

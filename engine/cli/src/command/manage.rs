@@ -139,8 +139,8 @@ pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Repo::Remove { name } => {
-            client.send(Method::DELETE, &format!("/repositories/{name}"), None).await?;
-            say!("{name} is forgotten; what it deployed stays");
+            let left = client.send(Method::DELETE, &format!("/repositories/{name}"), None).await?;
+            super::removal::left(&name, &left);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -10,6 +10,7 @@ mod logs;
 mod manage;
 mod promotion;
 mod read;
+mod removal;
 mod run;
 mod secret;
 mod serve;
@@ -24,7 +25,7 @@ use anyhow::{Result, bail};
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::{Arguments, Command, SchemaKind};
+use crate::arguments::{Arguments, Command, SchemaKind, Webhook};
 use crate::client::Client;
 use crate::configuration::{self, Configuration};
 use crate::{exit, output};
@@ -93,6 +94,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Approve(decide) => promotion::act(&client()?, "approve", &decide).await,
         Command::Reject(decide) => promotion::act(&client()?, "reject", &decide).await,
         Command::Override(decide) => promotion::act(&client()?, "override", &decide).await,
+        Command::Undeploy { webhook, environment, reason } => {
+            removal::undeploy(&client()?, (&webhook, &environment), reason.as_deref()).await
+        }
+        Command::Webhook(Webhook::Remove { name }) => removal::webhook(&client()?, &name).await,
         Command::Hold(hold) => promotion::hold(&client()?, hold).await,
         Command::Secret(secret) => secret::run(&client()?, secret).await,
         Command::Repo(repo) => manage::repo(&client()?, repo).await,

@@ -55,13 +55,21 @@ async fn show(client: &Client, webhook: Option<&str>, answer: &Value) -> Result<
             let ready = instances.iter().filter(|instance| instance["state"] == "ready").count();
             rows.push(vec![
                 text(&webhook["name"]),
-                text(&environment["name"]),
+                format!(
+                    "{}{}",
+                    text(&environment["name"]),
+                    if environment["declared"] == false { " (not in webhook.yaml any more)" } else { "" }
+                ),
                 text(&environment["release"]),
                 environment["commit"].as_str().and_then(|commit| commit.get(..12)).unwrap_or("-").to_owned(),
                 format!("{ready}/{}", instances.len()),
                 format!("{}{}", client.server, text(&environment["address"])),
             ]);
             notes.extend(waiting(environment));
+            if environment["declared"] == false {
+                let (webhook, name) = (text(&webhook["name"]), text(&environment["name"]));
+                notes.push(format!("\n{name} of {webhook} is not in webhook.yaml any more, and runs on; end it with:\n    hookwright undeploy {webhook} {name}"));
+            }
             if all.len() == 1 {
                 notes.extend(not_deployed(client, &text(&webhook["name"]), &text(&environment["name"])).await?);
             }

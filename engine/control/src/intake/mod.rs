@@ -218,7 +218,10 @@ async fn record_in(
                         reuse: HashMap::new(),
                     }
                 } else {
-                    let problem = format!("{file}: the name `{}` belongs to another repository; choose another `name:`", spec.name);
+                    let problem = format!(
+                        "{file}: the name `{name}` belongs to another repository; choose another `name:`, or have an admin give it free with `hookwright webhook remove {name}`",
+                        name = spec.name
+                    );
                     refused(repository, survey, &reason, problem)?
                 }
             }

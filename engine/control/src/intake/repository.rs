@@ -87,12 +87,12 @@ impl Control {
         tx.commit("repository.credential").await.map_err(Error::from)
     }
 
-    /// Forgets a repository with its credential and, of a watched one, its mirror. What it deployed stays, and so does the folder
-    /// of a hosted one, which may hold the only copy.
+    /// Forgets a repository with its credential and, of a watched one, its mirror. What it deployed stays, and so do its webhooks and the folder
+    /// of a hosted one, which may hold the only copy. Returns whose they were.
     ///
     /// # Errors
     /// `Forbidden`, `NotFound`.
-    pub async fn repository_remove(&self, actor: &Actor, name: &RepositoryName) -> Result<()> {
+    pub async fn repository_remove(&self, actor: &Actor, name: &RepositoryName) -> Result<RepositoryId> {
         rights::allow(actor, Action::Administer, "remove a repository", None, None)?;
         let deps = self.deps();
         let repository = self.repository(name).await?;
@@ -107,7 +107,7 @@ impl Control {
             let place = Location { id: repository.id, name: name.clone(), url: Some(url), credential: None, pull_requests: false };
             deps.revisions.forget(&place).await?;
         }
-        Ok(())
+        Ok(repository.id)
     }
 
     /// The refs of a repository moved, for example because `actor` pushed. Returns once the runs are created, with what there is to say of each ref

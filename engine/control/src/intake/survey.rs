@@ -182,6 +182,10 @@ impl One<'_> {
 
     /// What changed in its folder since its own last success; `None` when there is nothing to do.
     async fn changed(&self, spec: &Spec) -> Result<Option<Vec<String>>> {
+        // What was built before a webhook was removed says nothing about the next one of its name.
+        if self.deps.store.webhook_fetch(&spec.name).await?.is_none() {
+            return Ok(Some(Vec::new()));
+        }
         let Some(built) = self.last_success(spec).await? else {
             return Ok(Some(Vec::new()));
         };

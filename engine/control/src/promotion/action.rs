@@ -291,6 +291,9 @@ async fn newest_ready(deps: &Deps, webhook: &WebhookName, environment: &Environm
 
 /// The waiting promotion of this release with the new origin, or a new one. One that is being deployed cannot be taken over.
 async fn take_or_open_in(deps: &Deps, tx: &mut Tx, release: &Release, environment: &EnvironmentName, origin: Origin) -> Result<Promotion> {
+    if tx.webhook_hold(&release.webhook).await?.is_none() {
+        return Err(Error::NotFound(format!("the webhook `{}` was removed", release.webhook)));
+    }
     let open = deps.store.promotion_open_in(tx, &release.webhook, environment, &release.id).await?;
     let Some(mut open) = open else { return open_in(deps, tx, release, environment, origin).await };
     if open.status != PromotionStatus::Waiting {

@@ -72,7 +72,8 @@ pub(crate) async fn lift_in(deps: &Deps, tx: &mut Tx, promotion: &Promotion, (wo
     audit_in(tx, word.unwrap_or(&hold.actor), "hold.ended", &hold, &format!("by promoting {}", promotion.release)).await
 }
 
-async fn audit_in(tx: &mut Tx, user: &str, action: &str, hold: &Hold, detail: &str) -> Result<()> {
+/// Writes a line of the audit log about a hold.
+pub(crate) async fn audit_in(tx: &mut Tx, user: &str, action: &str, hold: &Hold, detail: &str) -> Result<()> {
     let (webhook, environment) = (Some(&hold.webhook), Some(&hold.environment));
     Ok(tx.audit_append(NewAudit { user, action, webhook, environment, detail }).await?)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use hookwright_core::port::Topic;
 use hookwright_core::status::DeploymentStatus;
-use hookwright_core::{Deployment, DeploymentId, Timestamp};
+use hookwright_core::{Deployment, DeploymentId, EnvironmentName, Timestamp, WebhookName};
 use hookwright_store::BindingStamp;
 use tracing::warn;
 
@@ -71,14 +71,21 @@ async fn adopt(deps: &Deps, deployment: Deployment) -> Option<Deployment> {
     }
 }
 
-/// Tells the gateway what receives events for everything that is live, and adopts nothing: for a daemon that follows.
-pub(crate) async fn learn_routes(deps: &Deps) -> Result<()> {
+/// Tells the gateway what receives events for everything that is live, and adopts nothing: for a daemon that follows. What is in `known`
+/// and live no more loses its route.
+pub(crate) async fn learn_routes(deps: &Deps, known: &mut HashSet<(WebhookName, EnvironmentName)>) -> Result<()> {
+    let mut live = HashSet::new();
     for deployment in deps.store.deployment_list_active().await? {
         if deployment.status == DeploymentStatus::Live {
             // Nothing is remembered: what receives events may have changed without a change of instances.
             step::keep_routed(deps, &mut State::default(), &deployment).await?;
+            live.insert((deployment.webhook, deployment.environment));
         }
     }
+    for (webhook, environment) in known.difference(&live) {
+        deps.routes.remove(webhook, environment);
+    }
+    *known = live;
     Ok(())
 }
 

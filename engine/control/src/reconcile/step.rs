@@ -4,6 +4,7 @@ use hookwright_core::port::{Access, DeploymentSpec, Notifier, Observed, RouteTar
 use hookwright_core::status::{DeploymentStatus, PromotionStatus};
 use hookwright_core::{Blame, Deployment, InstanceState, Origin, Promotion};
 use hookwright_spec::Spec;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tracing::info;
@@ -218,7 +219,16 @@ async fn fail(deps: &Deps, deployment: &Deployment, reason: String) -> Result<()
 
 async fn drain(deps: &Deps, state: &mut State, deployment: &Deployment) -> Result<()> {
     let now = deps.clock.now();
-    let since = *state.draining.entry(deployment.id).or_insert(now);
+    let since = match state.draining.entry(deployment.id) {
+        Entry::Occupied(known) => *known.get(),
+        Entry::Vacant(first) => {
+            // Nothing took its place: it was undeployed, and the route goes before its instances do.
+            if deps.store.deployment_current(&deployment.webhook, &deployment.environment).await?.is_none() {
+                deps.routes.remove(&deployment.webhook, &deployment.environment);
+            }
+            *first.insert(now)
+        }
+    };
     if deps.routes.in_flight(&deployment.id) > 0 && now.since(since) < deps.settings.drain {
         return Ok(());
     }

@@ -63,6 +63,11 @@ impl Control {
         let reason = RunReason::Retry { of: id, actor: actor.user.clone() };
         let webhook = record.run.webhook.clone();
         let mut tx = deps.store.begin().await?;
+        // What was removed is not built again under a name that may be another repository's by now. Pull requests of strangers hold no name.
+        let owner = tx.webhook_hold(&webhook).await?;
+        if owner.map_or(record.run.trusted, |owner| owner != record.repository) {
+            return Err(Error::Conflict(format!("{name} was made before that webhook was removed; push its `webhook.yaml` again")));
+        }
         let new = NewRun { webhook: webhook.clone(), revision: &revision, reason, planned: Ok((&spec, &plan)), reuse };
         let created = create_in(deps, &mut tx, new)
             .await?

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hookwright_core::port::{JobEnd, JobOutcome, JobState, Notifier, StageEnd, Topic};
 use hookwright_core::status::{PromotionStatus, RunStatus, StageStatus};
 use hookwright_core::{PromotionId, RunId, StageRun, StageRunId};
-use hookwright_store::{CacheEntry, RunConcurrency};
+use hookwright_store::{CacheEntry, RunConcurrency, RunStop};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -298,10 +298,10 @@ impl Scheduler {
                     JobState::Running => {}
                 },
                 Phase::Held(promotion) => {
-                    if let Some(stop) = stop.filter(|stop| stop.status == StageStatus::Canceled) {
+                    if let Some(stop) = stop.as_ref().filter(|stop| stop.status == StageStatus::Canceled) {
                         promotion::cancel_of_run(&self.deps, run, promotion, &stop.reason).await?;
                     }
-                    self.look_at_promotion(id, promotion).await?;
+                    self.look_at_promotion(id, (promotion, stop)).await?;
                 }
                 Phase::Preparing | Phase::Collecting => {}
             }
@@ -309,9 +309,12 @@ impl Scheduler {
         Ok(())
     }
 
-    async fn look_at_promotion(&mut self, id: StageRunId, promotion: PromotionId) -> Result<()> {
+    async fn look_at_promotion(&mut self, id: StageRunId, (promotion, stop): (PromotionId, Option<RunStop>)) -> Result<()> {
         let Some(promotion) = self.deps.store.promotion_fetch(promotion).await? else {
-            return self.finish(id, Ending::new(StageStatus::Errored, "its promotion is gone".to_owned()));
+            // Promotions go with the webhook that is removed, which stops its runs too.
+            let (status, reason) =
+                stop.map_or_else(|| (StageStatus::Errored, "its promotion is gone".to_owned()), |stop| (stop.status, stop.reason));
+            return self.finish(id, Ending::new(status, reason));
         };
         let status = match promotion.status {
             PromotionStatus::Waiting | PromotionStatus::Deploying => return Ok(()),

@@ -13,6 +13,7 @@ impl Context {
             run: run.run.id,
             revision: run.revision.id,
             webhook: run.spec.name.clone(),
+            repository: run.revision.repository,
             commit: run.revision.commit.clone(),
             image,
             spec: &run.spec,

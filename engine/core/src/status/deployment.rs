@@ -9,7 +9,7 @@ super::statuses! {
         Starting = "starting" => [Live, Failed, Errored, Retired];
         /// The route leads to it.
         Live = "live" => [Draining, Retired];
-        /// A newer generation has the route; requests in flight end, then its instances stop.
+        /// A newer generation has the route, or it was undeployed; requests in flight end, then its instances stop.
         Draining = "draining" => [Retired];
         /// Its instances are gone.
         Retired = "retired" => [];

@@ -31,7 +31,10 @@ const SAID: &[(&str, &str)] = &[
     ("none-replayed", "Nothing matches any more, so nothing is delivered again."),
     ("delivery-canceled", "The delivery is stopped."),
     ("repository-added", "The repository is added."),
-    ("repository-removed", "The repository is forgotten. What it deployed stays."),
+    (
+        "repository-removed",
+        "The repository is forgotten. What it deployed runs on until it is ended: `hookwright webhook remove NAME` undeploys a webhook and gives its name free.",
+    ),
     ("token-revoked", "The token is worth nothing any more."),
     ("published", "Anybody may see its status now, at /status."),
     ("hidden", "Its status is hidden."),

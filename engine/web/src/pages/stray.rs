@@ -22,7 +22,8 @@ pub(crate) async fn strays(state: &WebState, visitor: &Visitor) -> Result<Vec<Ru
             continue;
         }
         known.push(run.webhook.clone());
-        if !board.records.iter().any(|record| record.name == run.webhook) {
+        // One that could be read, and is no webhook, was removed.
+        if run.plan_digest.is_none() && !board.records.iter().any(|record| record.name == run.webhook) {
             rows.push(RunRow::new(state, run, now).await?);
         }
     }

@@ -21,6 +21,7 @@ use crate::error::{Path, Problem, Result};
 use crate::show::{took, visible};
 use crate::template::{self, View};
 use crate::visitor::{Deed, Visitor};
+use crate::webhook::undeclared;
 use crate::{WebState, urls};
 
 /// How many releases and runs the page shows.
@@ -165,6 +166,13 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
             after: (!plain && !after.is_empty()).then(|| after.join(", ")),
             cell: cell_of(&state, &visitor, &name, &place.name).await?,
         });
+    }
+    let declared: Vec<_> = spec.iter().flat_map(|spec| &spec.environments).map(|place| place.name.clone()).collect();
+    for environment in undeclared(&state, &name, &declared).await? {
+        if visitor.caller.sees_in(&name, &environment) {
+            let cell = cell_of(&state, &visitor, &name, &environment).await?.undeclared(&name);
+            flow.push(Step { gates: Vec::new(), after: None, cell });
+        }
     }
     let mut tails = Vec::new();
     for (place, step) in places.iter().zip(&flow) {

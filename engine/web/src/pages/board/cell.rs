@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookwright_core::status::{DeploymentStatus, PromotionStatus};
-use hookwright_core::{Deployment, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind};
+use hookwright_core::{Deployment, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind, WebhookName};
 use hookwright_store::ReleaseInfo;
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub(crate) struct Cell {
     pub(crate) traffic: Option<Drawing>,
     pub(crate) waits: Vec<Waits>,
     pub(crate) held: Option<String>,
+    /// The command that ends it, where `webhook.yaml` does not declare the environment any more.
+    pub(crate) undeclared: Option<String>,
     /// The newest deployment here, when it came to nothing.
     pub(crate) failure: Option<Failure>,
     /// Where the instances and the log of what is live are.
@@ -57,6 +59,11 @@ pub(crate) struct Waits {
 }
 
 impl Cell {
+    /// Marks what is live in an environment that `webhook.yaml` does not declare any more.
+    pub(crate) fn undeclared(self, webhook: &WebhookName) -> Self {
+        Self { undeclared: Some(format!("hookwright undeploy {webhook} {}", self.environment)), ..self }
+    }
+
     #[cfg(test)]
     pub(crate) fn sample() -> Self {
         let waits = Waits {
@@ -79,6 +86,7 @@ impl Cell {
             traffic: Some(Drawing::sample()),
             waits: vec![waits],
             held: Some("<b>hostile".into()),
+            undeclared: Some("hookwright undeploy shop production".into()),
             failure: Some(failure),
             log: Some("/x".into()),
         }

@@ -39,6 +39,12 @@ impl Draft {
             }
             places.push(environment);
         }
+        for environment in facts.known.undeclared.get(&name).into_iter().flatten() {
+            if visitor.caller.sees_in(&name, environment) {
+                cells.insert(environment.clone(), facts.cell(state, visitor, (&name, environment)).await?.undeclared(&name));
+            }
+            places.push(environment.clone());
+        }
         places.retain(|place| cells.contains_key(place));
         let (title, owners) = (title.as_deref().map(visible), owners.iter().map(|owner| visible(owner)).collect());
         Ok(Self { name, title, owners, run, places, cells })

@@ -73,7 +73,7 @@ impl Facts {
         let strip = self.traffic.get(&place).unwrap_or(&none);
         let traffic = live.map(|_| Drawing::new(strip, self.now, (STEP, STEPS), "in the last hour"));
         let log = live.map(|live| urls::deployment(live.id));
-        Ok(Cell { environment, url, badge, release, instances, traffic, waits: waiting, held, failure, log })
+        Ok(Cell { environment, url, badge, release, instances, traffic, waits: waiting, held, undeclared: None, failure, log })
     }
 
     fn failure(&self, failed: &FailedDeployment) -> Failure {

@@ -129,7 +129,7 @@ mod tests {
             says("prodction", "TOKEN").as_deref(),
             Some("`gh-titles` has no environment `prodction`; did you mean `production`? (there is development, production, build)")
         );
-        assert_eq!(says("build", "TOKEN").as_deref(), Some("no stage of `gh-titles` asks for `TOKEN`; it asks for NPM_TOKEN"));
+        assert_eq!(says("build", "PASSWORD").as_deref(), Some("no stage of `gh-titles` asks for `PASSWORD`; it asks for NPM_TOKEN"));
         assert_eq!(says("build", "NPM_TOKEN"), None);
         assert_eq!(says("production", "TOKEN"), None);
     }

@@ -77,7 +77,6 @@ async fn secret_list(
 #[utoipa::path(put, path = "/webhooks/{webhook}/environments/{environment}/secrets/{secret}", tag = "secrets", request_body = NewSecret,
     security(("bearer" = ["developer"])), responses(
         (status = 204, description = "It is set."),
-        (status = 409, description = "A deployment is under way; nothing is set."),
     ))]
 async fn secret_set(
     State(state): State<WebState>,

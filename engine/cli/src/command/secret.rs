@@ -84,7 +84,13 @@ async fn unasked(client: &Client, (webhook, environment): (&str, &str), name: &s
 fn unasked_of(webhook: &Value, environment: &str, name: &str) -> Option<String> {
     let texts = |list: &Value| list.as_array().into_iter().flatten().map(text).collect::<Vec<String>>();
     let called = text(&webhook["name"]);
-    let environments: Vec<String> = webhook["environments"].as_array().into_iter().flatten().map(|one| text(&one["name"])).collect();
+    let environments: Vec<String> = webhook["environments"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|one| one["declared"] != false)
+        .map(|one| text(&one["name"]))
+        .collect();
     let (names, asks) = match environment {
         BUILD => (texts(&webhook["build_secrets"]), "no stage of"),
         _ => (texts(&webhook["secrets"]), "nothing of"),

@@ -1,4 +1,4 @@
-//! What the verdicts on waiting promotions depend on besides the promotions themselves, whose release and origin never change. Whoever judges them asks
+//! What the verdicts on waiting promotions depend on besides the promotions themselves. Whoever judges them asks
 //! with one statement which of it has changed, however many wait: most wait for a person, for days.
 
 use hookwright_core::{PromotionId, Timestamp};

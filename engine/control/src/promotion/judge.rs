@@ -14,16 +14,27 @@ use tracing::{info, warn};
 use super::{OPEN_LIMIT, end_in, reconfigure_in, spec_of, wake_all};
 use crate::{Deps, Error, Result, config, gate};
 
-/// How often all are judged although nothing seems to have changed: an approval may have expired.
-const ALL_ANEW: Duration = Duration::from_secs(60);
+/// How often all are judged although nothing seems to have changed: an approval may have expired. Longer than any test waits, so that whatever is
+/// forgotten in [`By`] fails one.
+const ALL_ANEW: Duration = Duration::from_secs(600);
 
 /// What is remembered between two looks.
 #[derive(Default)]
 pub(super) struct Judged {
-    /// By what each promotion that waits was judged, and whether another one was being deployed at its place.
-    by: HashMap<PromotionId, (StandingStamp, bool)>,
+    /// What each promotion that waits was judged by.
+    by: HashMap<PromotionId, By>,
     /// When all are judged anew.
     anew_at: Duration,
+}
+
+/// What a promotion is judged by.
+#[derive(PartialEq, Eq)]
+struct By {
+    stamp: StandingStamp,
+    /// Who asked for it last, and when: somebody may take over what waits already.
+    asked: (Origin, Timestamp),
+    /// Whether another one is being deployed at its place.
+    is_busy: bool,
 }
 
 /// An open promotion whose release is there.
@@ -70,7 +81,7 @@ pub(super) async fn pass(deps: &Deps, judged: &mut Judged) -> Result<()> {
         }
         let place = (&promotion.webhook, &promotion.environment);
         let busy = begun.contains(&place) || others().any(|other| other.promotion.status == PromotionStatus::Deploying);
-        let by = (open.stamp.clone(), busy);
+        let by = By { stamp: open.stamp.clone(), asked: (promotion.origin.clone(), promotion.created_at), is_busy: busy };
         if judged.by.get(&promotion.id) == Some(&by) {
             continue;
         }

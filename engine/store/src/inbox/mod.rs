@@ -137,7 +137,7 @@ impl Store {
         let (work, queue) = mpsc::channel(QUEUE);
         let (news, written) = watch::channel(0);
         let (strange, others) = watch::channel(last);
-        Ok((Inbox { work, written, others }, write(Writer { store: self.clone(), last, news, strange }, queue)))
+        Ok((Inbox { work, written, others }, write(Writer { store: self.clone(), last, known: last, news, strange }, queue)))
     }
 }
 
@@ -218,8 +218,11 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
 /// The one that writes.
 struct Writer {
     store: Store,
-    /// The sequence of the newest delivery that this process knows of.
+    /// The newest sequence that was given out; numbers go on after it.
     last: u64,
+    /// The newest sequence that is known to be stored: by this process, or told to whoever looks for others. What this process gave out and did
+    /// not store is not, since another daemon may use it.
+    known: u64,
     news: watch::Sender<u64>,
     /// Sequences of others.
     strange: watch::Sender<u64>,
@@ -248,8 +251,8 @@ impl Writer {
     }
 
     fn note_others(&mut self, newest: u64) {
-        if newest > self.last {
-            self.last = newest;
+        if newest > self.known {
+            self.known = newest;
             self.strange.send_replace(newest);
         }
     }
@@ -260,6 +263,7 @@ impl Writer {
             tx.fetch_optional("SELECT pg_advisory_xact_lock($1)", args![SEQUENCE_LOCK]).await?;
             let newest = tx.fetch_optional(LAST, Vec::new()).await?.map_or(Ok(0), |row| row.number("sequence"))?;
             self.note_others(newest);
+            self.last = newest;
         }
         Ok(())
     }
@@ -315,11 +319,12 @@ impl Writer {
                 Work::End(..) => {}
             }
         }
-        // A failure leaves numbers unused, never used twice.
+        // A failure leaves numbers unused; where others write too, whoever is next uses them.
         self.last = sequence;
         let seen = insert_events(&mut tx, &mut events).await?;
         let fresh: Vec<&Delivery> = deliveries.iter().filter(|delivery| !seen.contains(&delivery.event)).collect();
         insert_deliveries(&mut tx, &fresh).await?;
+        let newest = fresh.last().map_or(0, |delivery| delivery.sequence);
         for subscription in fresh.iter().filter(|delivery| !delivery.replay).map(|delivery| delivery.subscription).collect::<HashSet<_>>() {
             heard(&mut tx, subscription, now).await?;
         }
@@ -338,6 +343,7 @@ impl Writer {
         }
         settled::redact(&mut tx, batch).await?;
         tx.commit("events.written").await?;
+        self.known = self.known.max(newest);
         Ok(answers)
     }
 

@@ -33,12 +33,17 @@ impl IdSource for Counted {
     }
 }
 
+fn options(url: String, folder: &std::path::Path) -> StoreOptions {
+    let key = SecretKey::load_or_create(&folder.join("key")).expect("a key");
+    StoreOptions { url, clock: Arc::new(Still), ids: Arc::<Counted>::default(), key, failpoint: None }
+}
+
 struct Bench {
     store: Store,
     inbox: Inbox,
     subscription: Subscription,
-    _folder: tempfile::TempDir,
-    _database: Option<Database>,
+    folder: tempfile::TempDir,
+    database: Option<Database>,
 }
 
 impl Bench {
@@ -46,9 +51,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Database::of_the_environment();
         let url = database.as_ref().map_or_else(|| format!("sqlite://{}", folder.path().join("db").display()), Database::url);
-        let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
-        let options = StoreOptions { url, clock: Arc::new(Still), ids: Arc::new(Counted::default()), key, failpoint: None };
-        let store = Store::open(options).await.expect("a store");
+        let store = Store::open(options(url, folder.path())).await.expect("a store");
         lead(&store).await;
         let (inbox, writer) = store.inbox().await.expect("an inbox");
         tokio::spawn(writer);
@@ -60,7 +63,7 @@ impl Bench {
         let mut tx = store.begin().await.expect("a transaction");
         let subscription = tx.subscription_ensure(&place, "github", SubscriptionStatus::Manual).await.expect("a subscription");
         tx.commit("subscription.created").await.expect("a commit");
-        Self { store, inbox, subscription, _folder: folder, _database: database }
+        Self { store, inbox, subscription, folder, database }
     }
 
     fn event(&self, id: &str, body: usize) -> NewEvent {
@@ -126,6 +129,26 @@ async fn an_event_is_read_back_byte_for_byte_and_its_sequence_is_that_of_its_acc
 }
 
 #[tokio::test]
+async fn what_another_daemon_stores_under_a_number_that_a_duplicate_left_unused_is_noticed_by_the_leader() {
+    let bench = Bench::set_up().await;
+    let Some(database) = &bench.database else { return };
+    let ids = Arc::new(Counted(AtomicU64::new(1 << 32)));
+    let beside = StoreOptions { ids, ..options(database.url(), bench.folder.path()) };
+    let (second, writer) = Store::open(beside).await.expect("a store").inbox().await.expect("an inbox");
+    tokio::spawn(writer);
+    let others = bench.inbox.others();
+    let number = |accepted: Accepted| if let Accepted::New(delivery) = accepted { Some(delivery.sequence) } else { None };
+
+    let first = number(bench.inbox.accept(bench.event("1", 10)).await.expect("accepted")).expect("it is new");
+    assert!(!is_new(&bench.inbox.accept(bench.event("1", 10)).await.expect("accepted")), "the same again");
+    let strange = number(second.accept(bench.event("2", 10)).await.expect("accepted")).expect("it is new");
+    assert!(strange > first, "{strange} comes after {first}");
+    // Whoever writes next looks first.
+    bench.inbox.accept(bench.event("3", 10)).await.expect("accepted");
+    assert_eq!(*others.borrow(), strange, "the leader is told that somebody stored something, or nobody delivers it");
+}
+
+#[tokio::test]
 async fn of_ends_that_are_written_together_each_finds_its_delivery_and_the_second_of_one_is_not_written() {
     let bench = Bench::set_up().await;
     let mut ends = Vec::new();
@@ -167,7 +190,7 @@ async fn of_ends_that_are_written_together_each_finds_its_delivery_and_the_secon
 #[tokio::test]
 async fn a_full_disk_refuses_events_loses_none_and_takes_them_again_once_there_is_room() {
     let bench = Bench::set_up().await;
-    if bench._database.is_some() {
+    if bench.database.is_some() {
         // How full a PostgreSQL is, it alone knows; what it answers then goes the same way.
         return;
     }
@@ -205,7 +228,7 @@ async fn a_full_disk_refuses_events_loses_none_and_takes_them_again_once_there_i
 #[tokio::test]
 async fn after_the_database_ended_a_transaction_by_itself_what_is_accepted_is_committed() {
     let bench = Bench::set_up().await;
-    if bench._database.is_some() {
+    if bench.database.is_some() {
         return;
     }
     // As SQLite does on a full disk, without a word to whoever counts transactions.
@@ -220,7 +243,7 @@ async fn after_the_database_ended_a_transaction_by_itself_what_is_accepted_is_co
 #[tokio::test]
 async fn a_large_event_that_is_refused_takes_no_small_one_with_it() {
     let bench = Bench::set_up().await;
-    if bench._database.is_some() {
+    if bench.database.is_some() {
         return;
     }
     let mut tx = bench.store.begin().await.expect("a transaction");

@@ -178,6 +178,14 @@ fn rows() -> Vec<Row> {
             (403, 403),
         ),
         row("DELETE /api/v1/repositories/{repository}/credential", "/api/v1/repositories/{made_repository}/credential", &[404], (403, 403)),
+        // Nothing was pushed to it.
+        sent(
+            "PUT /api/v1/repositories/{repository}/default-branch",
+            "/api/v1/repositories/{made_repository}/default-branch",
+            json!({ "branch": "main" }),
+            &[409],
+            (403, 403),
+        ),
         row("DELETE /api/v1/repositories/{repository}", "/api/v1/repositories/{made_repository}", &[200], (403, 403)),
         sent("POST /api/v1/runs", "/api/v1/runs", json!({ "webhook": "hello-python" }), &[201], (403, 403)),
         row("POST /api/v1/runs/{run}/cancel", "/api/v1/runs/{open_run}/cancel", &[200, 409], (403, 404)),

@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod cluster;
 mod crash;
+mod default_branch;
 mod durability;
 mod e2e;
 mod events;

@@ -205,7 +205,7 @@ pub(crate) enum Command {
     /// Secrets: set, rotate, list the names, remove.
     #[command(subcommand)]
     Secret(Secret),
-    /// Repositories: list, watch a remote, remove.
+    /// Repositories: list, watch a remote, choose the default branch, remove.
     #[command(subcommand)]
     Repo(Repo),
     /// People who sign in with a password: add, list, change, remove.
@@ -449,6 +449,13 @@ pub(crate) enum Repo {
         url: Option<String>,
         #[command(flatten)]
         credential: Credential,
+    },
+    /// Make another branch of a hosted repository its default branch: clones check it out, its spec decides, and it is deployed (admins).
+    DefaultBranch {
+        /// The repository's name.
+        name: String,
+        /// The branch; it has to be there.
+        branch: String,
     },
     /// What a watched remote is read with.
     #[command(subcommand)]

@@ -50,7 +50,8 @@ pub struct Repository {
     pub name: RepositoryName,
     /// Hosted or remote.
     pub kind: RepositoryKind,
-    /// The branch whose spec decides gates; of a hosted one the first branch pushed. `None` until something was pushed.
+    /// The branch whose spec decides gates; of a hosted one the first branch pushed, until an admin names another.
+    /// `None` until something was pushed.
     pub default_branch: Option<String>,
     /// When it was added.
     pub created_at: Timestamp,

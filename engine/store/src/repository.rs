@@ -78,11 +78,6 @@ impl Store {
         self.execute("repository.polled", POLLED, args![now, error.map(str::to_owned), id]).await.map(drop)
     }
 
-    /// Writes down the default branch.
-    pub async fn repository_set_default_branch(&self, id: &RepositoryId, branch: &str) -> Result<()> {
-        self.execute("repository.default_branch", DEFAULT_BRANCH, args![branch, id]).await.map(drop)
-    }
-
     /// The tips as they were last recorded.
     pub async fn ref_tips(&self, repository: &RepositoryId) -> Result<BTreeMap<RefName, CommitSha>> {
         let rows = self.fetch_all(TIPS, args![repository]).await?;
@@ -113,6 +108,11 @@ impl Tx {
     /// Forgets a repository and its recorded tips; runs and releases stay. `false` when it is gone already.
     pub async fn repository_delete(&mut self, id: &RepositoryId) -> Result<bool> {
         Ok(self.execute(DELETE, args![id]).await? > 0)
+    }
+
+    /// Writes down the default branch.
+    pub async fn repository_set_default_branch(&mut self, id: &RepositoryId, branch: &str) -> Result<()> {
+        self.execute(DEFAULT_BRANCH, args![branch, id]).await.map(drop)
     }
 
     /// Writes down whether the repository's pull requests are recorded among its tips.

@@ -31,6 +31,7 @@ pub(crate) fn routes() -> OpenApiRouter<WebState> {
     OpenApiRouter::new()
         .routes(routes!(repository_list, repository_add))
         .routes(routes!(repository_remove))
+        .routes(routes!(repository_default_branch_set))
         .routes(routes!(repository_credential_set, repository_credential_remove))
 }
 
@@ -260,6 +261,41 @@ async fn repository_remove(State(state): State<WebState>, caller: Caller, Path(n
         webhooks.push(LeftView { name: record.name, environments: live.into_iter().map(|live| live.environment).collect() });
     }
     Ok(Json(ForgottenView { webhooks }))
+}
+
+/// A branch of a hosted repository.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct DefaultBranch {
+    /// Its name, without `refs/heads/`.
+    branch: String,
+}
+
+/// What came of another default branch.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DefaultBranchNews)]
+struct DefaultBranchView {
+    default_branch: String,
+    /// Of each webhook in it, in a sentence: the run that began, or why nothing is built.
+    news: Vec<String>,
+}
+
+/// Makes another branch of a hosted repository its default branch: the one that clones check out, whose spec decides gates, and that is deployed.
+/// Its tip is built as if it had just been pushed. The default branch of a watched remote is what `HEAD` names there.
+#[utoipa::path(put, path = "/repositories/{repository}/default-branch", tag = "repositories", request_body = DefaultBranch,
+    security(("bearer" = ["admin"])), responses(
+        (status = 200, description = "It is the default branch from now on.", body = DefaultBranchView),
+        (status = 409, description = "Nothing was pushed yet."),
+        (status = 422, description = "There is no such branch, or the repository is watched elsewhere."),
+    ))]
+async fn repository_default_branch_set(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(name): Path<RepositoryName>,
+    Body(DefaultBranch { branch }): Body<DefaultBranch>,
+) -> Result<Json<DefaultBranchView>> {
+    let news = state.control.repository_default_branch_set(&caller.actor, &name, &branch).await?;
+    Ok(Json(DefaultBranchView { default_branch: branch, news: news.into_iter().map(|one| one.text).collect() }))
 }
 
 /// Gives a watched remote another credential. It is tried out first; the one before stays when it does not work.

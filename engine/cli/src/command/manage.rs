@@ -125,6 +125,15 @@ pub(crate) async fn repo(client: &Client, repo: Repo) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Repo::DefaultBranch { name, branch } => {
+            let path = format!("/repositories/{name}/default-branch");
+            let answer = client.send(Method::PUT, &path, Some(&json!({ "branch": branch }))).await?;
+            say!("`{}` is the default branch of {name}", text(&answer["default_branch"]));
+            for news in answer["news"].as_array().into_iter().flatten() {
+                say!("{}", text(news));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Repo::Credential(RepoCredential::Set { name, credential }) => {
             let Some(credential) = read_credential(credential)? else {
                 bail!("say which: `--credential-stdin` for a token or password, `--ssh-key FILE` for a key");

@@ -1,6 +1,7 @@
 //! Intake: refs that moved become revisions, and revisions become runs of the webhooks they touch.
 //! Invariant: tips, revisions and runs of one look are written in one transaction, so that the same push delivered twice is one run.
 
+mod default_branch;
 mod hook;
 mod news;
 mod poll;
@@ -72,15 +73,18 @@ pub(crate) async fn look_and_tell(
         // It was announced, and nothing was pushed yet.
         return Ok((false, Vec::new()));
     }
+    let current = default_branch::current(deps, repository).await?;
+    let repository = current.as_ref().unwrap_or(repository);
     let place = location(deps, repository).await?;
     let now_there = deps.revisions.tips(&place).await?;
     let recorded = deps.store.ref_tips(&repository.id).await?;
     let present: HashSet<&RefName> = now_there.tips.iter().map(|tip| &tip.reference).collect();
     let gone: Vec<&RefName> = recorded.keys().filter(|reference| !present.contains(reference)).collect();
     let moved: Vec<&Tip> = now_there.tips.iter().filter(|tip| recorded.get(&tip.reference) != Some(&tip.commit)).collect();
-    let default_branch = default_branch(repository, now_there.default_branch.as_deref(), &now_there.tips);
+    let default_branch = default_branch::of(repository, now_there.default_branch.as_deref(), &now_there.tips);
     let new_default = default_branch.as_deref().filter(|branch| repository.default_branch.as_deref() != Some(*branch));
     let pull_requests_known = place.pull_requests;
+    default_branch::mend(deps, repository, &now_there).await?;
     if gone.is_empty() && moved.is_empty() && new_default.is_none() && repository.pull_requests_known == pull_requests_known {
         return Ok((false, Vec::new()));
     }
@@ -113,10 +117,10 @@ pub(crate) async fn look_and_tell(
     {
         return Err(refused);
     }
-    if let Some(branch) = new_default {
-        deps.store.repository_set_default_branch(&repository.id, branch).await?;
-    }
     let mut tx = deps.store.begin().await?;
+    if let Some(branch) = new_default {
+        tx.repository_set_default_branch(&repository.id, branch).await?;
+    }
     for reference in gone {
         tx.ref_tip_set(&repository.id, reference, None).await?;
     }
@@ -272,16 +276,4 @@ async fn revise(
         actor: actor.map(str::to_owned),
         seen_at: deps.clock.now(),
     })
-}
-
-/// The default branch of a remote is what its `HEAD` says; of a hosted repository it is the first branch pushed, and stays.
-fn default_branch(repository: &Repository, head: Option<&str>, tips: &[Tip]) -> Option<String> {
-    let exists = |branch: &str| tips.iter().any(|tip| tip.reference.branch() == Some(branch));
-    let settled = repository.default_branch.as_deref();
-    let first = match repository.kind {
-        RepositoryKind::Hosted => settled.or(head.filter(|branch| exists(branch))),
-        RepositoryKind::Remote { .. } => head.or(settled),
-    };
-    let first = first.or_else(|| ["main", "master"].into_iter().find(|branch| exists(branch)));
-    first.or_else(|| tips.iter().find_map(|tip| tip.reference.branch())).map(str::to_owned)
 }

@@ -124,7 +124,7 @@ impl Control {
         looked.map(|(_, news)| news)
     }
 
-    async fn repository(&self, name: &RepositoryName) -> Result<Repository> {
+    pub(super) async fn repository(&self, name: &RepositoryName) -> Result<Repository> {
         let missing = || Error::NotFound(format!("there is no repository `{name}`"));
         self.deps().store.repository_fetch_by_name(name).await?.ok_or_else(missing)
     }

@@ -317,6 +317,34 @@ fn a_repository_brings_its_own_event_source_and_it_becomes_part_of_the_spec() {
 }
 
 #[test]
+fn a_mistyped_event_is_pointed_at_where_every_event_of_the_source_is_known() {
+    let of = |source: &str, events: &str| beside(&format!("source: {source}, verify: none, events: [{events}]"), &[]);
+    for (source, events, says) in [
+        ("github", "issues.openned", "did you mean `issues.opened`?"),
+        ("github", "issues.opened, pul_request", "did you mean `pull_request`?"),
+        ("stripe", "invoice.payed", "did you mean `invoice.paid`?"),
+        ("google-calendar", "exist", "did you mean `exists`?"),
+    ] {
+        let problems = of(source, events).expect_err(events).0;
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let mistyped = events.rsplit(' ').next().unwrap_or(events);
+        assert!(problem.message.contains(&format!("no event `{mistyped}`")) && problem.help == says, "{problem}");
+        let column = problem.excerpt.find(mistyped).expect("its line") + 1;
+        assert_eq!(problem.column as usize, column, "{problem}");
+    }
+    for (source, events) in [
+        ("github", "push, issues, pull_request.*, repository_dispatch.deploy, \"*\""),
+        ("slack", "whatever.slack_says"),
+        ("gitlab", "work_item"),
+        ("cloudevents", "com.example.shop"),
+        ("standard-webhooks", "user.created"),
+        ("shopify", "orders/create"),
+    ] {
+        assert!(of(source, events).is_ok(), "{source}: {events}");
+    }
+}
+
+#[test]
 fn what_a_trigger_says_of_its_repositorys_own_source_is_checked_against_it() {
     let said = |trigger: &str, files: &[(&str, &str)]| beside(trigger, files).expect_err(trigger).to_string();
     let text = said("source: mine, secret: KEY, events: [order.payed]", &[("mine", MINE)]);

@@ -193,6 +193,13 @@ mod tests {
         let mut known = hookwright_spec::EVENT_SOURCES.to_vec();
         known.sort_unstable();
         assert_eq!(Definitions::embedded().names().collect::<Vec<_>>(), known);
+        for source in known {
+            let definition = Definitions::embedded().find(source).expect("a definition");
+            let Some(types) = hookwright_spec::event_types(source) else { continue };
+            for kind in definition.kinds() {
+                assert!(types.iter().any(|known| known == kind), "{source} has an example of `{kind}`, which a trigger may not name");
+            }
+        }
     }
 
     /// Everything that an own source may say, accepted by `webhook.yaml`'s reader, is read where it is used; with nothing optional left out.

@@ -3,11 +3,13 @@
 mod api;
 mod check;
 mod environment;
+mod event_types;
 mod handler;
 pub(crate) mod pipeline;
 mod source;
 mod trigger;
 
+pub use event_types::event_types;
 pub use source::{SOURCE_FOLDER, SourceFiles};
 pub use trigger::{EVENT_SOURCES, whose};
 

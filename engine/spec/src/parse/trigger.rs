@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Sources;
 use super::check::timezone;
+use super::event_types::{asks_for_some, event_types, instead};
 use super::handler::url_path;
 use super::pipeline::condition;
 use super::source::SOURCE_FOLDER;
@@ -102,6 +103,7 @@ fn trigger(
     };
     let schedule = source.as_deref() == Some("schedule");
     let own = source.as_ref().and_then(|source| sources.own.get(source));
+    let known_events = own.map(|own| own.events.as_slice()).or_else(|| event_types(source.as_deref()?));
     let events: Vec<String> = fields
         .get("events")
         .map(|node| reader.texts(node, "`events`"))
@@ -110,11 +112,10 @@ fn trigger(
         .map(|(text, node)| {
             if text.is_empty() || text.contains(char::is_whitespace) {
                 reader.problem(node, "this is not the name of an event", "write for example issues.opened");
-            } else if let Some(own) = own
-                && !asks_for_some(&text, &own.events)
+            } else if let Some(known) = known_events
+                && !asks_for_some(&text, known)
             {
-                let known: Vec<&str> = own.events.iter().map(String::as_str).collect();
-                reader.problem(node, format!("the event source has no event `{}`", cut(&text)), nearest(&text, &known));
+                reader.problem(node, format!("the event source has no event `{}`", cut(&text)), instead(&text, known));
             }
             text
         })
@@ -247,13 +248,6 @@ fn is_known(reader: &mut Reader<'_>, node: &Tree, name: &str, sources: &Sources<
             false
         }
     }
-}
-
-/// Whether what a trigger names is one of these types, or some of them lie below it.
-fn asks_for_some(wanted: &str, known: &[String]) -> bool {
-    let stem = wanted.strip_suffix(".*").unwrap_or(wanted);
-    let is_meant = |kind: &String| kind == wanted || kind.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.'));
-    wanted == "*" || known.iter().any(is_meant)
 }
 
 /// Fields that nobody is shown.

@@ -164,3 +164,63 @@ async fn a_matrix_runs_each_instance_with_its_variables_and_an_allowed_failure_l
     assert_eq!(stage(&daemon, id, "each-flavour-sour").await.expect("a row")["status"], "failed");
     assert_eq!(stage(&daemon, id, "each-flavour-sweet").await.expect("a row")["status"], "succeeded");
 }
+
+#[tokio::test]
+async fn a_declared_output_that_is_not_made_fails_its_stage_with_what_is_there_instead() {
+    let daemon = Daemon::start(BINARY).await;
+    let make = |outputs: &str, more: &str| {
+        format!(
+            "    make:\n      needs: [checkout]\n      run: mkdir -p build; echo made > build/app.mjs\n      outputs: [{outputs}]\n{more}    \
+             use:\n      needs: [make]\n      run: cat build/app.mjs || echo nothing\n"
+        )
+    };
+    let copy = copy(&make("\"build/**\", build/app.js", ""), "");
+    copy.push(&daemon, "shop");
+    let run = daemon.run_ended("shop", 1).await;
+    let why = "it declares `build/app.js` under `outputs`, and made no such file; in `build/` there is `app.mjs`";
+    assert_eq!((&run["status"], &run["status_reason"]), (&json!("failed"), &json!(format!("stage `make`: {why}"))), "{run}");
+    let id = run["id"].as_str().expect("an id");
+    assert_eq!(stage(&daemon, id, "use").await.expect("a row")["status"], "skipped");
+    assert!(daemon.stage_logs(id).await.contains(&format!("make | {why}")), "{}", daemon.stage_logs(id).await);
+
+    // A failure that is allowed hands nothing on, and the stage after it finds nothing.
+    let spec =
+        |stages: &str| format!("version: 1\nname: shop\nhandler: {{ command: [python3, server.py] }}\npipeline:\n  stages:\n{stages}");
+    copy.write("webhook.yaml", &spec(&make("build/app.js", "      allow_failure: true\n"))).commit("Allow it");
+    copy.push(&daemon, "shop");
+    let run = daemon.run_ended("shop", 2).await;
+    let id = run["id"].as_str().expect("an id");
+    assert_eq!(run["status"], "succeeded", "{run}");
+    assert_eq!(stage(&daemon, id, "make").await.expect("a row")["status_reason"], json!(why));
+    assert!(daemon.stage_logs(id).await.contains("use | nothing"), "{}", daemon.stage_logs(id).await);
+
+    // A stage that failed by itself has said why.
+    copy.write(
+        "webhook.yaml",
+        &spec("    make:\n      needs: [checkout]\n      run: exit 3\n      outputs: [out]\n      reports: [no.xml]\n"),
+    );
+    copy.commit("Fail");
+    copy.push(&daemon, "shop");
+    let run = daemon.run_ended("shop", 3).await;
+    assert_eq!(run["status_reason"], "stage `make`: its command ended with exit code 3", "{run}");
+}
+
+#[tokio::test]
+async fn a_declared_report_that_is_missing_or_unreadable_is_said_and_fails_nothing() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = copy(
+        "    check:\n      needs: [checkout]\n      run: echo '<testsuite><testcase name=\"a\"/></testsuite>' > good.xml; echo no > bad.xml\n      \
+         reports: [\"*.xml\", junit/*.xml]\n",
+        "",
+    );
+    copy.push(&daemon, "shop");
+    let run = daemon.run_ended("shop", 1).await;
+    assert_eq!(run["status"], "succeeded", "{run}");
+    let id = run["id"].as_str().expect("an id");
+    let check = stage(&daemon, id, "check").await.expect("a row");
+    let said = check["status_reason"].as_str().expect("a word on it");
+    assert!(said.contains("declares `junit/*.xml` under `reports`") && said.contains("no JUnit report: `bad.xml`"), "{said}");
+    assert_eq!(check["tests"]["tests"], 1, "{check}");
+    assert_eq!(run["status_reason"], json!(format!("stage `check`: {said}")));
+    assert!(daemon.stage_logs(id).await.contains(said), "{}", daemon.stage_logs(id).await);
+}

@@ -275,7 +275,7 @@ impl LiveRun {
                 self.latest.iter().enumerate().find(|(at, record)| record.stage_run.status == status && !self.satisfied(*at))
             });
         let (status, reason) = match worst {
-            None => (RunStatus::Succeeded, None),
+            None => (RunStatus::Succeeded, self.remark()),
             Some((_, record)) => {
                 let reason = record.stage_run.status_reason.clone();
                 match record.stage_run.status {
@@ -293,6 +293,12 @@ impl LiveRun {
         self.run.status_reason = reason;
         self.run.ended_at = Some(now);
         Ok(())
+    }
+
+    /// What is to be said of a stage although it succeeded.
+    fn remark(&self) -> Option<String> {
+        let said = |record: &&StageRecord| record.stage_run.status == StageStatus::Succeeded && record.stage_run.status_reason.is_some();
+        self.latest.iter().find(said).map(|record| sentence(record, record.stage_run.status_reason.clone()))
     }
 
     fn run_to(&mut self, status: RunStatus, _now: Timestamp) -> Result<(), IllegalMove> {

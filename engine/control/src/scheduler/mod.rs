@@ -327,7 +327,7 @@ impl Scheduler {
         let note = format!("the promotion into `{}` {}", promotion.environment, promotion.status);
         // The log of a deploy stage is a courtesy; its end is stored whatever becomes of it.
         let _ = self.deps.executor.note(&id, &note).await;
-        self.finish(id, Ending::new(status, promotion.status_reason))
+        self.finish(id, Ending::new(status, promotion.status_reason.filter(|_| !status.is_success())))
     }
 
     fn ended(&mut self, id: StageRunId, end: JobEnd) -> Result<()> {

@@ -56,7 +56,8 @@ impl Context {
     async fn cache_key(&self) -> Result<Digest> {
         let stage = self.stage();
         let mut key = Sha256::default();
-        key.part("stage 1").part(stage.cache_material.to_string()).part(self.deps.executor.platform());
+        // Raised whenever what was kept before is not believed any more: since 2, outputs that are declared were there.
+        key.part("stage 2").part(stage.cache_material.to_string()).part(self.deps.executor.platform());
         for archive in &self.upstream {
             key.part("upstream").part(archive.to_string());
         }
@@ -142,6 +143,12 @@ impl Context {
             finished.exit_code = Some(code);
             self.store_reports(&mut finished).await?;
         }
+        if finished.ending.status == StageStatus::Succeeded
+            && let Some(missing) = self.missing_outputs().await?
+        {
+            self.remark(&missing).await;
+            finished.ending = Ending::new(StageStatus::Failed, missing);
+        }
         if finished.ending.status == StageStatus::Succeeded && !self.stage().outputs.is_empty() {
             let blob = self.deps.artifacts.pack(&self.workspace(), &self.stage().outputs).await?;
             finished.outputs = Some(blob.digest);
@@ -169,12 +176,25 @@ impl Context {
         }
         let root = self.workspace();
         let mut counts: Option<TestCounts> = None;
+        let mut unread = Vec::new();
         for path in self.deps.artifacts.list(&root, &self.stage().reports).await? {
             let Some(blob) = self.deps.artifacts.store_file(&root, &path, self.deps.settings.report_limit).await? else { continue };
-            if let Some(more) = self.read_report(&blob.digest).await? {
-                counts = Some(counts.unwrap_or_default().plus(more));
+            match self.read_report(&blob.digest).await? {
+                Some(more) => counts = Some(counts.unwrap_or_default().plus(more)),
+                None => unread.push(format!("`{path}`")),
             }
             finished.artifacts.push(self.artifact(ArtifactKind::Report, path, blob));
+        }
+        // A stage that failed has said why; that its tests went unreported is part of it.
+        if finished.ending.status == StageStatus::Succeeded {
+            let missing = self.missing_reports().await?;
+            let unread = (!unread.is_empty()).then(|| format!("no JUnit report: {}", unread.join(", ")));
+            let said: Vec<String> = missing.into_iter().chain(unread).collect();
+            if !said.is_empty() {
+                let said = format!("its tests are not all counted: {}", said.join("; "));
+                self.remark(&said).await;
+                finished.ending.reason = Some(said);
+            }
         }
         if let Some(counts) = counts {
             finished.tests = serde_json::to_string(&counts).ok();
@@ -183,6 +203,13 @@ impl Context {
             }
         }
         Ok(())
+    }
+
+    /// Says something in the stage's log. The word is stored with the stage too, so that it may be lost here.
+    async fn remark(&self, text: &str) {
+        if let Err(cause) = self.deps.executor.note(&self.id, text).await {
+            tracing::warn!(stage.id = %self.id, error = %cause, "a remark could not be written into the log of a stage");
+        }
     }
 
     async fn read_report(&self, blob: &Digest) -> Result<Option<TestCounts>> {

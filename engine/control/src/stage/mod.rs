@@ -4,6 +4,7 @@
 mod checkout;
 mod command;
 mod context;
+mod declared;
 mod deploy;
 mod image;
 mod report;

@@ -2,6 +2,7 @@
 //! It decides and writes decisions down; it touches no socket and no SQL text. Everything outside is behind the ports of `core`.
 
 mod catch_up;
+mod changes;
 mod channel;
 mod config;
 mod deps;

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::left_hook::LeftHook;
 use crate::promotion::spec_of;
-use crate::{Deps, Result, Tasks, channel, left_hook};
+use crate::{Deps, Result, Tasks, changes, channel, left_hook};
 
 /// How often the loop looks when nothing changes.
 const TICK: Duration = Duration::from_secs(30);
@@ -211,7 +211,11 @@ async fn catch_up(deps: &Deps, (id, look): (SubscriptionId, &mut Look), events: 
         return Ok(());
     };
     let hook = RegisteredHook { source: &subscription.source, repository: &applied.repository, id: hook, events };
-    let again = crate::catch_up::look(deps, &subscription, hook).await?;
+    let again = if deps.subscriber.opens_channels(&subscription.source) {
+        changes::look(deps, &subscription, hook).await?
+    } else {
+        crate::catch_up::look(deps, &subscription, hook).await?
+    };
     look.catch_up = deps.clock.monotonic() + again.unwrap_or(DRIFT);
     Ok(())
 }

@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use hookwright_core::port::{Deliverer, GitHost, ImageRegistry, InboxAnswer, Leadership, Meter, Notifier, PushSink, SampleEvent};
-use hookwright_core::{Clock, HookAddress, IdSource, PortError, SubscriptionId, Timestamp};
+use hookwright_core::{Channel, Clock, HookAddress, IdSource, PortError, SubscriptionId, Timestamp};
 use hookwright_store::{Inbox, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -224,6 +224,14 @@ impl Deliverer for Gateway {
         let mut headers = binding.signed(&body, (now, &id)).map_err(|error| PortError::failed(error.to_string()))?;
         headers.push((CAUGHT_UP.to_owned(), "true".to_owned()));
         Ok(SampleEvent { path: format!("/hooks/{address}"), headers, body })
+    }
+
+    fn changed(&self, subscription: SubscriptionId, channel: (&Channel, &str), made_at: Timestamp) -> Result<SampleEvent, PortError> {
+        let (address, hook) = self.receiver(subscription)?;
+        let binding = hook.binding.as_ref().map_err(|reason| PortError::failed(reason.clone()))?;
+        let mut message = binding.changed(channel, made_at).map_err(|error| PortError::failed(error.to_string()))?;
+        message.headers.push((CAUGHT_UP.to_owned(), "true".to_owned()));
+        Ok(SampleEvent { path: format!("/hooks/{address}"), headers: message.headers, body: message.body })
     }
 
     async fn sample(

@@ -1,4 +1,5 @@
-//! Channels of event sources: written down before a source is asked for one, kept until it is closed or has ended.
+//! Channels of event sources: written down before a source is asked for one, kept until it is closed or has ended; and from where their sources list
+//! what has changed.
 
 use hookwright_core::{Channel, SecretValue, SubscriptionId, Timestamp};
 
@@ -13,6 +14,15 @@ macro_rules! columns {
 
 /// Bytes of randomness in a token.
 const TOKEN: usize = 32;
+
+/// From where a source lists what has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeMark {
+    /// The mark, as the source gave it.
+    pub text: String,
+    /// When it was read.
+    pub read_at: Timestamp,
+}
 
 fn place(id: &str) -> String {
     format!("channel/{id}")
@@ -50,6 +60,13 @@ impl Store {
         self.fetch_all(LIST, args![subscription]).await?.iter().map(|row| self.channel(row)).collect()
     }
 
+    /// From where the changes of what a subscription watches are listed; `None` when they never were.
+    pub async fn change_mark(&self, subscription: SubscriptionId, repository: &str) -> Result<Option<ChangeMark>> {
+        const FETCH: &str = "SELECT mark, read_at FROM change_marks WHERE subscription = $1 AND repository = $2";
+        let row = self.fetch_optional(FETCH, args![subscription, repository]).await?;
+        row.map(|row| Ok(ChangeMark { text: row.text("mark")?, read_at: row.instant("read_at")? })).transpose()
+    }
+
     fn channel(&self, row: &Row) -> Result<Channel> {
         let id = row.text("id")?;
         Ok(Channel {
@@ -69,6 +86,14 @@ impl Tx {
     pub async fn channel_opened(&mut self, id: &str, (resource, expires_at): (&str, Timestamp)) -> Result<()> {
         const UPDATE: &str = "UPDATE channels SET resource = $1, expires_at = $2 WHERE id = $3";
         self.execute(UPDATE, args![resource, expires_at, id]).await.map(drop)
+    }
+
+    /// Writes from where the next list of changes goes on.
+    pub async fn change_mark_set(&mut self, (subscription, repository): (SubscriptionId, &str), mark: &str) -> Result<()> {
+        const UPSERT: &str = "INSERT INTO change_marks (subscription, repository, mark, read_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (subscription) DO UPDATE SET repository = excluded.repository, mark = excluded.mark, read_at = excluded.read_at";
+        let now = self.clock.now();
+        self.execute(UPSERT, args![subscription, repository, mark, now]).await.map(drop)
     }
 
     /// Forgets a channel: what is sent through it is not taken any more.

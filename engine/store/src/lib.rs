@@ -48,6 +48,7 @@ pub use audit::{AuditEntry, AuditFilter, NewAudit};
 pub use binding::BindingStamp;
 pub use board::{FailedDeployment, NewestRun, ReleaseInfo};
 pub use cache::CacheEntry;
+pub use channel::ChangeMark;
 pub use delivery::DeliveryFilter;
 pub use error::{Error, Result};
 pub use event::Forgotten;

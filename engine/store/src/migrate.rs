@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (18, include_str!("../migrations/0018_board.sql")),
     (19, include_str!("../migrations/0019_lists.sql")),
     (21, include_str!("../migrations/0021_holds_and_audit.sql")),
+    (25, include_str!("../migrations/0025_changes.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";

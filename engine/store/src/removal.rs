@@ -63,11 +63,12 @@ impl Tx {
 
     /// Forgets a subscription, and what was remembered of it.
     pub async fn subscription_forget(&mut self, id: SubscriptionId) -> Result<()> {
-        const FORGET: [&str; 5] = [
+        const FORGET: [&str; 6] = [
             "DELETE FROM catch_ups WHERE subscription = $1",
             "DELETE FROM missed_deliveries WHERE subscription = $1",
             "DELETE FROM schedules WHERE subscription = $1",
             "DELETE FROM channels WHERE subscription = $1",
+            "DELETE FROM change_marks WHERE subscription = $1",
             "DELETE FROM subscriptions WHERE id = $1",
         ];
         for statement in FORGET {

@@ -288,7 +288,7 @@ impl Asked<'_> {
     }
 }
 
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 

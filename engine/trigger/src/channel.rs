@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::asked::{Asked, Said};
+use crate::changes::Changes;
 use crate::registration::{Refusals, Way, repository};
 
 /// A channel that ends sooner than this could not be renewed in time.
@@ -30,6 +31,9 @@ pub(crate) struct Channels {
     headers: BTreeMap<String, String>,
     open: Call,
     close: Call,
+    /// How what changes is listed, when messages of it may be lost.
+    #[serde(default)]
+    pub(crate) changes: Option<Changes>,
     /// For how long a channel is asked for.
     seconds: u64,
     /// Where the answer names the channel, what is watched, and when the channel ends (milliseconds since 1970, as a number or a text).

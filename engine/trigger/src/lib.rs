@@ -7,6 +7,7 @@
 
 mod asked;
 mod binding;
+mod changes;
 mod channel;
 mod cloud_events;
 mod credential;

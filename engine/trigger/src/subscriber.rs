@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookwright_core::port::{
-    ChannelToClose, ForgeRepository, KeptCredentials, ListedDeliveries, OpenedChannel, Registered, RegisteredHook, Subscriber,
-    WantedChannel, WantedSubscription,
+    ChannelToClose, ForgeRepository, KeptCredentials, ListedChanges, ListedDeliveries, OpenedChannel, Registered, RegisteredHook,
+    Subscriber, WantedChannel, WantedSubscription,
 };
 use hookwright_core::{Clock, PortError, SecretValue, Timestamp};
 use reqwest::{Client, Method};
@@ -165,6 +165,10 @@ impl Subscriber for HttpSubscriber {
 
     async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<Option<String>, PortError> {
         self.ask(hook.source, hook.repository)?.again(hook.id, delivery).await
+    }
+
+    async fn changes(&self, hook: RegisteredHook<'_>, mark: Option<&str>) -> Result<Option<ListedChanges>, PortError> {
+        self.ask(hook.source, hook.repository)?.changes(hook, mark).await
     }
 
     async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError> {

@@ -1,16 +1,18 @@
 import base64, hashlib, http.server, json, re, socket, threading, time, urllib.error, urllib.parse, urllib.request
 
 # Google's token endpoint and its Calendar API, as far as channels go: every call has to be one that the API's own description (DISCOVERY) allows, and what
-# that does not say Google's guide does. `wrong` lists what was refused. `offset` moves this clock, in milliseconds.
+# that does not say Google's guide does. `changes` are the events of the calendar in the order in which they were changed; a mark is their number. `wrong` lists what was refused. `offset` moves this clock, in milliseconds.
 MODULUS = int("eb468ef2c4355605e935425a2b7c2e495ca312169682743ad7cbd042d81bc431079b8b42a548b8caa5d10e70827d88e0b5e8b8302c92b8c65cf3f7951fa8015b6a384a407481cf7582b5eb8a8854cf49e477e95aaf5860a6214a5a8335083a1fbd8409c4f8a24a60db8614a582cd19a62709a22e1131152dc5d7613459b9bf02c2dbab6e1f085a6471ea91f410b446542d154ed8b1a58f2224b72957072eee20af3c557b85607d59aa7f303922469181a143d58431558031ddd7552db8fa7c807e65129c0e732993a48f49e58cd7cab6c26e41ebe7ca838412b16009a237c117ba46b142fb3eb6e023084d58d00ccdde91bb72373ab01183cd85d27a0b5b7755", 16)
 EMAIL, KEY_ID, SCOPE = "hooks@acme-hooks.iam.gserviceaccount.com", "6c1f0b7d", "https://www.googleapis.com/auth/calendar.events.readonly"
 CALENDAR = "team@group.calendar.google.com"
 SCHEMA = DISCOVERY["schemas"]["Channel"]
 WATCH = DISCOVERY["resources"]["events"]["methods"]["watch"]
+LIST = DISCOVERY["resources"]["events"]["methods"]["list"]
 STOP = DISCOVERY["resources"]["channels"]["methods"]["stop"]
 TYPES = {"string": str, "boolean": bool, "object": dict}
 state = {"channels": {}, "next": 1, "answer": None, "stop_answer": None, "token_answer": None, "grants": [], "tokens": [], "calls": [], "wrong": [],
-         "offset": 0, "lose_answer": False, "sync_to": None, "sync": [], "lie": None, "number": False, "life": 604800}
+         "offset": 0, "lose_answer": False, "sync_to": None, "sync": [], "lie": None, "number": False, "life": 604800,
+         "changes": [], "page": 2500, "oldest_mark": 0, "lists": []}
 
 
 def decoded(text):
@@ -118,6 +120,26 @@ class Google(http.server.BaseHTTPRequestHandler):
         answer.update(state["lie"] or {})
         self.reply(200, {name: value for name, value in answer.items() if value is not None})
 
+    def handle_list(self, calendar, query):
+        if urllib.parse.unquote(calendar) != CALENDAR:
+            return self.refuse(404, "notFound", "Not Found")
+        asked = urllib.parse.parse_qsl(query, strict_parsing=True)
+        known = dict(LIST["parameters"], **DISCOVERY["parameters"])
+        problem = [name for name, _ in asked if name not in known] or len(asked) != len(dict(asked))
+        asked = dict(asked)
+        fields = re.sub(r"\([a-z,]*\)", "", asked.get("fields", "items")).split(",")
+        if problem or not set(fields) <= set(DISCOVERY["schemas"]["Events"]["properties"]) or not 0 < int(asked.get("maxResults", 250)) <= 2500:
+            return self.refuse(400, "badRequest", "parameters: %s" % asked)
+        mark, page = asked.get("syncToken"), asked.get("pageToken")
+        state["lists"].append({"mark": mark, "page": page})
+        if mark and int(mark.removeprefix("mark=")) < state["oldest_mark"]:
+            return self.refuse(410, "fullSyncRequired", "Sync token is no longer valid, a full sync is required.")
+        begin = int(page.removeprefix("page=")) if page else int(mark.removeprefix("mark=")) if mark else 0
+        end = min(begin + state["page"], len(state["changes"]))
+        answer = {"items": state["changes"][begin:end]}
+        answer.update({"nextSyncToken": "mark=%d" % end} if end == len(state["changes"]) else {"nextPageToken": "page=%d" % end})
+        self.reply(200, {name: value for name, value in answer.items() if name in fields})
+
     def handle_stop(self, body):
         if state["stop_answer"]:
             return self.refuse(state["stop_answer"], "backendError")
@@ -156,6 +178,10 @@ class Google(http.server.BaseHTTPRequestHandler):
         watch = re.fullmatch(re.escape(base + WATCH["path"]).replace(r"\{calendarId\}", "([^/?]+)"), self.path)
         if watch and self.command == WATCH["httpMethod"]:
             return self.handle_watch(watch[1], json.loads(body))
+        path, _, query = self.path.partition("?")
+        listed = re.fullmatch(re.escape(base + LIST["path"]).replace(r"\{calendarId\}", "([^/?]+)"), path)
+        if listed and self.command == LIST["httpMethod"]:
+            return self.handle_list(listed[1], query)
         if self.path == base + STOP["path"] and self.command == STOP["httpMethod"]:
             return self.handle_stop(json.loads(body))
         return self.refuse(400, "unknown", "no such call")

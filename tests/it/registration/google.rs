@@ -138,6 +138,85 @@ async fn a_channel_is_replaced_before_it_ends_and_both_are_taken_until_the_old_o
     assert_eq!(forge.state().await["wrong"], json!([]));
 }
 
+/// Starts the daemon anew, so many minutes from now, by its clock and by Google's: it looks at once what has changed.
+async fn begins_anew(forge: &Forge, (daemon, clock): (&mut Daemon, &MovedClock), minutes: u64) {
+    forge.change(json!({ "offset": minutes * 60_000 })).await;
+    clock.jump(&format!("+{minutes}m"));
+    daemon.kill();
+    daemon.restart().await;
+}
+
+/// An event of the calendar as a list has it, changed at a time in milliseconds.
+fn changed(number: usize, at: Option<u64>) -> Value {
+    let mut event = json!({ "id": format!("event-{number}") });
+    if let Some(at) = at {
+        let at = i64::try_from(at).expect("a time");
+        event["updated"] = jiff::Timestamp::from_millisecond(at).expect("a time").to_string().into();
+    }
+    event
+}
+
+/// Events of the calendar that the daemon has taken in, the newest first.
+async fn told(daemon: &Daemon) -> Vec<Value> {
+    daemon.get("/api/v1/events?webhook=shop&type=exists").await["items"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn a_change_of_which_no_message_came_is_found_and_told_and_one_that_was_told_is_not_told_twice() {
+    let forge = google();
+    let clock = MovedClock::new();
+    let mut daemon = Daemon::start_with(known_to(&forge, clock.options(BINARY))).await;
+    forge.change(json!({ "changes": [changed(1, None), changed(2, None), changed(3, None)], "page": 2 })).await;
+    let _copy = pushed(&daemon);
+    trigger_in(&daemon, "active").await;
+    let listed = async |_: &Daemon| forge.state().await["lists"].as_array().is_some_and(|lists| lists.len() >= 2).then_some(());
+    daemon.until("where changes are listed from to be known", listed).await;
+    let marks = |state: &Value| state["lists"].as_array().expect("lists").iter().map(|list| list["mark"].clone()).collect::<Vec<_>>();
+    assert_eq!(marks(&forge.state().await), [Value::Null, Value::Null], "the first list is read to its end, page by page");
+    assert_eq!(told(&daemon).await.len(), 0, "what was there before is no change");
+
+    // A message comes, and what it was about is listed too.
+    let channel = channels(&forge.state().await)[0].clone();
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).expect("a time");
+    forge.change(json!({ "changes": [changed(1, None), changed(2, None), changed(3, None), changed(4, Some(now))] })).await;
+    let routed = async |daemon: &Daemon| (send(&forge, daemon, (&channel, 2), json!({})).await == 200).then_some(());
+    daemon.until("a message to be taken", routed).await;
+    begins_anew(&forge, (&mut daemon, &clock), 11).await;
+    let lists = async |_: &Daemon| marks(&forge.state().await).contains(&json!("mark=3")).then_some(());
+    daemon.until("the next list", lists).await;
+
+    // Another one is changed, and no message comes.
+    let later = now + 11 * 60_000;
+    let changes = [changed(1, None), changed(2, None), changed(3, None), changed(4, Some(now)), changed(5, Some(later))];
+    forge.change(json!({ "changes": changes })).await;
+    begins_anew(&forge, (&mut daemon, &clock), 22).await;
+    let found = async |daemon: &Daemon| (told(daemon).await.len() == 2).then_some(());
+    daemon.until("the lost message to be made up for", found).await;
+    let events = told(&daemon).await;
+    let event = daemon.get(&format!("/api/v1/events/{}", events[0]["event"].as_str().expect("an event"))).await;
+    let header = |name: &str| {
+        let found = event["headers"].as_array().expect("headers").iter().find(|header| header["name"].as_str() == Some(name)).cloned();
+        found.map(|header| header["value"].clone())
+    };
+    assert_eq!(header("x-hookwright-caught-up"), Some(json!("true")), "{event}");
+    let uri = "https://www.googleapis.com/calendar/v3/calendars/team%40group%2Ecalendar%2Egoogle%2Ecom/events?alt=json";
+    assert_eq!((header("x-goog-channel-id"), header("x-goog-resource-uri")), (Some(json!(channel)), Some(json!(uri))), "{event}");
+    assert_eq!(event["verified"], json!(true));
+
+    // The source forgets the mark: what has changed since is not known, so that it is told once that something may have.
+    forge.change(json!({ "oldest_mark": 9 })).await;
+    begins_anew(&forge, (&mut daemon, &clock), 33).await;
+    let found = async |daemon: &Daemon| (told(daemon).await.len() == 3).then_some(());
+    daemon.until("the gap to be told", found).await;
+    forge.change(json!({ "oldest_mark": 0 })).await;
+    let before = marks(&forge.state().await).len();
+    begins_anew(&forge, (&mut daemon, &clock), 44).await;
+    let listed = async |_: &Daemon| (marks(&forge.state().await).len() > before).then_some(());
+    daemon.until("one more list", listed).await;
+    assert_eq!(told(&daemon).await.len(), 3, "and nothing is told of what did not change");
+    assert_eq!(forge.state().await["wrong"], json!([]));
+}
+
 #[tokio::test]
 async fn a_crash_around_the_opening_leaves_one_channel() {
     for place in ["after:channel.created", "before:channel.opened", "after:channel.opened"] {

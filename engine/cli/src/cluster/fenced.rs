@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookwright_core::port::{
-    ChannelToClose, DeploymentSpec, Executor, ForgeRepository, Job, JobState, Leadership, ListedDeliveries, Observed, OpenedChannel,
-    Registered, RegisteredHook, Runtime, Subscriber, WantedChannel, WantedSubscription,
+    ChannelToClose, DeploymentSpec, Executor, ForgeRepository, Job, JobState, Leadership, ListedChanges, ListedDeliveries, Observed,
+    OpenedChannel, Registered, RegisteredHook, Runtime, Subscriber, WantedChannel, WantedSubscription,
 };
 use hookwright_core::{DeploymentId, LogChunk, LogCursor, LogLine, PortError, StageRunId, Timestamp};
 
@@ -78,6 +78,10 @@ impl Subscriber for Fenced<dyn Subscriber> {
 
     async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<Option<String>, PortError> {
         self.acting().await?.deliver_again(hook, delivery).await
+    }
+
+    async fn changes(&self, hook: RegisteredHook<'_>, mark: Option<&str>) -> Result<Option<ListedChanges>, PortError> {
+        self.acting().await?.changes(hook, mark).await
     }
 
     async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError> {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{PortError, SubscriptionId, Timestamp};
+use crate::{Channel, PortError, SubscriptionId, Timestamp};
 
 /// An event as its source would send it, signed with the trigger's own secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,13 @@ pub trait Deliverer: Send + Sync + 'static {
     /// # Errors
     /// *Failed* when nothing of the subscription is deployed, or the source alone can sign.
     fn caught_up(&self, subscription: SubscriptionId, body: String, now: Timestamp) -> Result<SampleEvent, PortError>;
+
+    /// The message that the source would have sent through a channel when something changed at `made_at`, which is what it is known by; it is marked as
+    /// caught up. `repository` is what the channel watches, in the words of the trigger.
+    ///
+    /// # Errors
+    /// *Failed* when nothing of the subscription is deployed, or its source tells no changes.
+    fn changed(&self, subscription: SubscriptionId, channel: (&Channel, &str), made_at: Timestamp) -> Result<SampleEvent, PortError>;
 
     /// The example event of a type, each `(path, value)` of `sets` put in: `issue.title` is the field `title` of `issue`. Nothing is sent.
     ///

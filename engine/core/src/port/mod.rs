@@ -35,6 +35,6 @@ pub use registry::{
 pub use route::{Access, RouteTable, RouteTarget};
 pub use runtime::{DeploymentSpec, Observed, Runtime};
 pub use subscribe::{
-    ChannelToClose, ForgeRepository, KeptCredentials, ListedDeliveries, ListedDelivery, OpenedChannel, Registered, RegisteredHook,
-    Subscriber, WantedChannel, WantedSubscription,
+    ChannelToClose, ForgeRepository, KeptCredentials, ListedChanges, ListedDeliveries, ListedDelivery, OpenedChannel, Registered,
+    RegisteredHook, Subscriber, WantedChannel, WantedSubscription,
 };

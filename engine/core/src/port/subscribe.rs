@@ -46,6 +46,17 @@ pub struct OpenedChannel {
     pub expires_at: Timestamp,
 }
 
+/// What has changed where a channel watches, as its source lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedChanges {
+    /// From where the source lists what changes from now on.
+    pub mark: String,
+    /// The type of the messages that say of changes.
+    pub kind: String,
+    /// When each of the listed changes was made; `None` when the source does not say.
+    pub made_at: Vec<Option<Timestamp>>,
+}
+
 /// A channel that is to be closed.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelToClose<'a> {
@@ -147,6 +158,10 @@ pub trait Subscriber: Send + Sync + 'static {
 
     /// Has the source make a delivery again, under the id that it had. Where a source cannot do that, its event is returned instead, as its body was.
     async fn deliver_again(&self, hook: RegisteredHook<'_>, delivery: &str) -> Result<Option<String>, PortError>;
+
+    /// What has changed since `mark`, where a source that sends through channels lists that; without one, only from where it lists changes from now
+    /// on. A mark that the source knows no more counts as one change of an unknown time. `None` when it lists no changes.
+    async fn changes(&self, hook: RegisteredHook<'_>, mark: Option<&str>) -> Result<Option<ListedChanges>, PortError>;
 
     /// Has the source open a channel. `None` when it has one of that id already, which then cannot be asked about: what it answered is lost.
     async fn open(&self, channel: WantedChannel<'_>, now: Timestamp) -> Result<Option<OpenedChannel>, PortError>;

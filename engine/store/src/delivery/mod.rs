@@ -85,6 +85,13 @@ impl Store {
         self.fetch_optional(COUNT, args![subscription]).await?.map_or(Ok(0), |row| row.number("open"))
     }
 
+    /// When the newest event of a type came in through a subscription, whatever became of it.
+    pub async fn delivery_newest(&self, (subscription, webhook): (SubscriptionId, &WebhookName), kind: &str) -> Result<Option<Timestamp>> {
+        const FETCH: &str = "SELECT created_at FROM deliveries WHERE webhook = $1 AND kind = $2 AND subscription = $3 AND replay = 0
+            ORDER BY sequence DESC LIMIT 1";
+        self.fetch_optional(FETCH, args![webhook, kind, subscription]).await?.map(|row| row.instant("created_at")).transpose()
+    }
+
     /// A delivery.
     pub async fn delivery_fetch(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         const FETCH: &str = concat!("SELECT ", columns!(), " FROM deliveries WHERE id = $1");

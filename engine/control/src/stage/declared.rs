@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(instead("build/app.js", &files), "in `build/` there is `app.mjs`, `maps/`");
         assert_eq!(instead("bild/app.js", &files), "there is `build/`, `src/`, `package.json`");
         assert_eq!(instead("./build/*.js", &files), "in `build/` there is `app.mjs`, `maps/`");
-        assert_eq!(instead("dist/**", &files), "there is `src/`, `build/`, `package.json`");
+        assert_eq!(instead("dist/**", &files), "there is `build/`, `src/`, `package.json`");
         assert_eq!(instead("**/*.xml", &files), "there is `build/`, `package.json`, `src/`");
         assert_eq!(instead("dist", &[]), "the workspace is empty");
         let many: Vec<String> = (0..9).map(|number| format!("out-{number}")).collect();

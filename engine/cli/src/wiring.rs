@@ -22,6 +22,7 @@ use hookwright_source::{GitSource, GitSourceOptions};
 use hookwright_store::{Error as StoreError, NewAudit, SecretKey, Store, StoreOptions};
 use hookwright_trigger::{HttpSubscriber, Provider};
 use hookwright_web::{Examine, Fitness, Metrics, OpenId, WebOptions};
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -258,6 +259,8 @@ impl Daemon {
         let inner = gateway.git_router(source.clone(), pushed).merge(gateway.registry_router(registry.clone())).merge(web);
         let limits = server::Limits { header_timeout: configuration.gateway.header_timeout, drain: configuration.shutdown };
         let relay = |listener| store.is_shared().then(|| Relay::new(leadership.clone(), listener));
+        let trusted_proxies: Arc<[IpNet]> = configuration.trusted_proxies.as_slice().into();
+        gateway.write_refusals();
         let mut listeners = Vec::new();
         let proxy = match own {
             None => Some(gateway.proxy()),
@@ -268,13 +271,15 @@ impl Daemon {
                     proxy: Some(gateway.proxy()),
                     hooks: gateway.hooks(),
                     router: axum::Router::new(),
+                    trusted_proxies: trusted_proxies.clone(),
                     ids: ids.clone(),
                 };
                 listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone())));
                 None
             }
         };
-        let front = server::Front { relay: relay(Listener::Main), proxy, hooks: gateway.hooks(), router: inner, ids: ids.clone() };
+        let (hooks, ids) = (gateway.hooks(), ids.clone());
+        let front = server::Front { relay: relay(Listener::Main), proxy, hooks, router: inner, trusted_proxies, ids };
         listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone())));
         info!(%address, data = %data.display(), "the daemon serves");
         let admin_token = known_admin_token(&data);

@@ -58,6 +58,7 @@ async fn pass(deps: &Deps) -> Result<()> {
     tx.commit("cache.expired").await?;
     let mut tx = deps.store.begin().await?;
     tx.traffic_expire(before(deps.settings.keep_traffic)).await?;
+    tx.refusals_expire(before(deps.settings.keep_traffic)).await?;
     tx.commit("traffic.expired").await?;
     forget_events(deps, now).await?;
     remove_workspaces(deps).await?;

@@ -120,6 +120,12 @@ impl Gateway {
         Ok(())
     }
 
+    /// Writes down what is refused at the addresses of triggers from now on, whoever leads.
+    pub fn write_refusals(&self) {
+        let (refusals, store) = (self.hooks.state.refusals.clone(), self.options.store.clone());
+        self.tasks.spawn(refusals.run(store, self.stopping.clone()));
+    }
+
     /// Ends deliveries and schedules and waits for them.
     pub async fn shutdown(&self) {
         self.stopping.cancel();
@@ -169,6 +175,7 @@ fn inbox_state(table: &Arc<Table>, deliveries: &Deliveries, options: &GatewayOpt
         clock: options.clock.clone(),
         meter: options.meter.clone(),
         leadership: options.leadership.clone(),
+        refusals: Arc::default(),
         notifier: options.notifier.clone(),
         body_limit: options.event_limit,
         reading: inbox::reading(),
@@ -212,7 +219,7 @@ impl Deliverer for Gateway {
             Ok(request) => request,
             Err(error) => return InboxAnswer { status: 400, body: format!("the event cannot be sent: {error}") },
         };
-        let (parts, body) = self.hooks.state.receive(&address, request).await.into_parts();
+        let (parts, body) = self.hooks.state.receive(&address, request, None).await.into_parts();
         let body = axum::body::to_bytes(body, ANSWER).await.unwrap_or_default();
         InboxAnswer { status: parts.status.as_u16(), body: String::from_utf8_lossy(&body).into_owned() }
     }

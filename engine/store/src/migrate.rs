@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (18, include_str!("../migrations/0018_board.sql")),
     (19, include_str!("../migrations/0019_lists.sql")),
     (21, include_str!("../migrations/0021_holds_and_audit.sql")),
+    (24, include_str!("../migrations/0024_refusals.sql")),
     (25, include_str!("../migrations/0025_changes.sql")),
 ];
 

@@ -63,7 +63,8 @@ impl Tx {
 
     /// Forgets a subscription, and what was remembered of it.
     pub async fn subscription_forget(&mut self, id: SubscriptionId) -> Result<()> {
-        const FORGET: [&str; 6] = [
+        const FORGET: [&str; 7] = [
+            "DELETE FROM refusals WHERE subscription = $1",
             "DELETE FROM catch_ups WHERE subscription = $1",
             "DELETE FROM missed_deliveries WHERE subscription = $1",
             "DELETE FROM schedules WHERE subscription = $1",

@@ -49,6 +49,11 @@ impl Client {
     }
 }
 
+/// The address of whoever sent a request that came from `peer`: the one before the proxies in `trusted`.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    Client::of(Some(peer), headers, trusted).address
+}
+
 impl FromRequestParts<WebState> for Client {
     type Rejection = Infallible;
 

@@ -64,6 +64,7 @@ use public::PublicStatus;
 use strips::KeptStrips;
 use throttle::Throttle;
 
+pub use client::client_address;
 pub use document::openapi;
 pub use examine::{Examine, Finding, Fitness};
 pub use metrics::Metrics;

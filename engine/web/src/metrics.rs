@@ -32,6 +32,7 @@ pub struct Metrics {
     answers: HistogramVec,
     unrouted: IntCounterVec,
     events: IntCounterVec,
+    refused: IntCounterVec,
     attempts: IntCounterVec,
     delivered: HistogramVec,
     stored: IntGauge,
@@ -84,6 +85,14 @@ impl Metrics {
                     "hookwright_events_received_total",
                     "What was sent to the addresses of triggers, by what became of it.",
                     &["webhook", "environment", "result"],
+                ),
+            ),
+            refused: add(
+                &registry,
+                counters(
+                    "hookwright_events_refused_total",
+                    "What was refused at the addresses of triggers, by the status that was answered.",
+                    &["webhook", "environment", "status"],
                 ),
             ),
             attempts: add(
@@ -140,6 +149,10 @@ impl Meter for Metrics {
 
     fn event_received(&self, (webhook, environment): (&str, &str), result: EventResult) {
         self.events.with_label_values(&[webhook, environment, result.as_str()]).inc();
+    }
+
+    fn event_refused(&self, (webhook, environment): (&str, &str), status: u16) {
+        self.refused.with_label_values(&[webhook, environment, status.to_string().as_str()]).inc();
     }
 
     fn attempt_made(&self, AttemptMade { place: (webhook, environment), status, took }: AttemptMade<'_>) {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use hookwright_core::status::SubscriptionStatus;
 use hookwright_core::{Action, EnvironmentName, Subscription, SubscriptionId, Timestamp, TriggerName, TriggerPlace, WebhookName};
+use hookwright_store::{LastRefused, Refusals};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +14,9 @@ use crate::caller::Caller;
 use crate::error::{Body, Path, Query, Result};
 use crate::event::must_exist;
 use crate::{WebState, words};
+
+/// What is refused is counted for so long, in milliseconds.
+const DAY: i64 = 24 * 3_600_000;
 
 pub(crate) fn routes() -> OpenApiRouter<WebState> {
     OpenApiRouter::new().routes(routes!(trigger_list)).routes(routes!(trigger_sample))
@@ -58,6 +62,54 @@ pub(crate) struct TriggerView {
     pub(crate) expires_at: Option<Timestamp>,
     /// Deliveries that wait to be made.
     pub(crate) waiting: u64,
+    /// What was sent to the address and not taken; `null` when nothing is known of.
+    pub(crate) refused: Option<RefusedView>,
+}
+
+/// What was sent to a trigger's address and not taken: it was not verified, too large, or no event. No body of it is kept.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RefusedEvents)]
+pub(crate) struct RefusedView {
+    /// How many within the last day.
+    pub(crate) last_day: u64,
+    /// The same by what was answered.
+    pub(crate) by_status: Vec<RefusedCount>,
+    /// The last one, whenever it was.
+    pub(crate) last: LastRefusedView,
+}
+
+/// How many were answered with a status.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RefusedCount {
+    /// The HTTP status: 401 is a missing or wrong signature, 413 too large.
+    pub(crate) status: u16,
+    pub(crate) count: u64,
+}
+
+/// The last thing that was not taken.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LastRefusedEvent)]
+pub(crate) struct LastRefusedView {
+    /// In milliseconds since 1970.
+    #[schema(value_type = i64)]
+    pub(crate) at: Timestamp,
+    /// What was answered.
+    pub(crate) status: u16,
+    /// Why, as a sentence.
+    pub(crate) reason: String,
+    /// The address that it came from; only for developers.
+    pub(crate) from: Option<String>,
+}
+
+impl RefusedView {
+    fn new(refusals: Refusals, develops: bool) -> Self {
+        let Refusals { counts, last: LastRefused { status, at, reason, from } } = refusals;
+        Self {
+            last_day: counts.iter().map(|(_, count)| count).sum(),
+            by_status: counts.into_iter().map(|(status, count)| RefusedCount { status, count }).collect(),
+            last: LastRefusedView { at, status, reason, from: from.filter(|_| develops) },
+        }
+    }
 }
 
 /// A list that has one page.
@@ -81,15 +133,16 @@ async fn trigger_list(State(state): State<WebState>, caller: Caller, Query(query
     let mut items = Vec::new();
     for subscription in known {
         if caller.sees_in(&subscription.place.webhook, &subscription.place.environment) {
-            let waiting = state.store.delivery_open_count(subscription.id).await?;
-            items.push(view(&state, &caller, (subscription, waiting)));
+            items.push(view(&state, &caller, subscription).await?);
         }
     }
     Ok(Json(Triggers { items }))
 }
 
 /// What a caller is shown of a trigger: address and steps are for developers.
-pub(crate) fn view(state: &WebState, caller: &Caller, (subscription, waiting): (Subscription, u64)) -> TriggerView {
+pub(crate) async fn view(state: &WebState, caller: &Caller, subscription: Subscription) -> Result<TriggerView> {
+    let waiting = state.store.delivery_open_count(subscription.id).await?;
+    let refusals = state.store.refusals_of(subscription.id, Timestamp::from_millis(state.clock.now().as_millis() - DAY)).await?;
     let Subscription { id, place, source, address, status, status_reason, last_event_at, expires_at, .. } = subscription;
     let TriggerPlace { webhook, environment, trigger: name } = place;
     let develops = caller.actor.may(Action::Develop, Some(&webhook), Some(&environment));
@@ -98,7 +151,23 @@ pub(crate) fn view(state: &WebState, caller: &Caller, (subscription, waiting): (
     let url = address.as_ref().filter(|_| !state.public_url.is_empty()).map(|path| format!("{}{path}", state.public_url));
     let told = url.as_ref().or(address.as_ref()).filter(|_| status == SubscriptionStatus::Manual);
     let steps = told.and_then(|address| state.control.event_steps(id, address));
-    TriggerView { id, webhook, environment, name, source, address, url, steps, status, status_reason, last_event_at, expires_at, waiting }
+    let refused = refusals.map(|refusals| RefusedView::new(refusals, develops));
+    Ok(TriggerView {
+        id,
+        webhook,
+        environment,
+        name,
+        source,
+        address,
+        url,
+        steps,
+        status,
+        status_reason,
+        last_event_at,
+        expires_at,
+        waiting,
+        refused,
+    })
 }
 
 /// Which example is wanted.

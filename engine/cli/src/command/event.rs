@@ -59,6 +59,24 @@ pub(crate) async fn triggers(client: &Client, webhook: Option<&str>, json: bool)
             say!("  {}", plain(line));
         }
     }
+    for trigger in items.iter().filter(|trigger| trigger["refused"].is_object()) {
+        let (place, refused) = (
+            format!("{} of {} in {}", text(&trigger["name"]), text(&trigger["webhook"]), text(&trigger["environment"])),
+            &trigger["refused"],
+        );
+        let counts = refused["by_status"].as_array().into_iter().flatten();
+        let counts: Vec<String> = counts.map(|one| format!("{}: {}", text(&one["status"]), text(&one["count"]))).collect();
+        let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+        let last = &refused["last"];
+        let from = last["from"].as_str().map(|from| format!(" from {}", plain(from))).unwrap_or_default();
+        say!(
+            "\n{place} refused {} within a day{counts}. The last one came {}{from} and was answered {}: {}",
+            text(&refused["last_day"]),
+            instant(&last["at"]),
+            text(&last["status"]),
+            text(&last["reason"])
+        );
+    }
     for trigger in items.iter().filter(|trigger| trigger["status_reason"].is_string()) {
         say!(
             "\n{} of {} in {}: {}",

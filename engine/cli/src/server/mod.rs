@@ -12,7 +12,9 @@ use axum::extract::ConnectInfo;
 use axum::response::Response;
 use hookwright_core::IdSource;
 use hookwright_gateway::{Diverted, Hooks, Proxy, Relay, refuse_unclear};
+use hookwright_web::client_address;
 use hyper::body::Incoming;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,6 +52,8 @@ pub(crate) struct Front {
     pub(crate) hooks: Hooks,
     /// All others.
     pub(crate) router: Router,
+    /// Whose word counts for where a request comes from.
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
     /// For requests that are refused before anybody gave them one.
     pub(crate) ids: Arc<dyn IdSource>,
 }
@@ -67,7 +71,8 @@ impl Front {
             }
         }
         if self.hooks.takes(request.uri()) {
-            return self.hooks.answer(request).await;
+            let from = client_address(peer.ip(), request.headers(), &self.trusted_proxies);
+            return self.hooks.answer(request, from).await;
         }
         match &self.proxy {
             Some(proxy) if proxy.takes(request.uri()) => proxy.answer(request, peer).await,

@@ -71,6 +71,9 @@ pub trait Meter: Send + Sync + 'static {
     /// Something was sent to the address of a trigger in a webhook and environment.
     fn event_received(&self, place: (&str, &str), result: EventResult);
 
+    /// Something of it was refused, with this status.
+    fn event_refused(&self, place: (&str, &str), status: u16);
+
     /// An attempt at a delivery ended, and that is stored.
     fn attempt_made(&self, attempt: AttemptMade<'_>);
 
@@ -95,6 +98,8 @@ impl Meter for Unmetered {
     fn gateway_request(&self, _request: GatewayRequest<'_>) {}
 
     fn event_received(&self, _place: (&str, &str), _result: EventResult) {}
+
+    fn event_refused(&self, _place: (&str, &str), _status: u16) {}
 
     fn attempt_made(&self, _attempt: AttemptMade<'_>) {}
 

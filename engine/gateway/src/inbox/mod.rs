@@ -3,8 +3,10 @@
 
 mod hook;
 mod receive;
+mod refusals;
 mod to_the_end;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use http::Uri;
 use tokio::sync::Semaphore;
 
 pub(crate) use hook::Hook;
+pub(crate) use refusals::Refusals;
 
 use crate::delivery::Deliveries;
 use crate::identify;
@@ -41,6 +44,8 @@ pub(crate) struct InboxState {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) meter: Arc<dyn Meter>,
     pub(crate) leadership: Arc<dyn Leadership>,
+    /// What is not taken.
+    pub(crate) refusals: Arc<Refusals>,
     /// Wakes the engine when an event is for itself, or an address is not known.
     pub(crate) notifier: Arc<dyn Notifier>,
     /// The largest event, in bytes.
@@ -67,11 +72,11 @@ impl Hooks {
         address(uri).is_some()
     }
 
-    /// What whoever sent the request is told.
-    pub async fn answer(&self, request: Request) -> Response {
+    /// What whoever sent the request, from this address, is told.
+    pub async fn answer(&self, request: Request, from: Option<IpAddr>) -> Response {
         let address = address(request.uri()).unwrap_or_default().to_owned();
         let id = self.ids.uuid().simple().to_string();
-        identify::named(self.state.receive(&address, request).await, &id)
+        identify::named(self.state.receive(&address, request, from).await, &id)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One request of an event source.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::{BODY_TIME, InboxState, PORTION, READING};
 use crate::Problem;
 use crate::authenticate::strip_daemon_tokens;
 use crate::delivery::{Answered, Towards};
+use crate::table::TriggerRoute;
 
 /// When a source is to try again whose event could not be stored, in seconds.
 const AGAIN: &str = "5";
@@ -36,8 +38,8 @@ const LEARNING: Duration = Duration::from_secs(3);
 const STORING: Duration = Duration::from_secs(8);
 
 impl InboxState {
-    /// Takes in what was sent to an address, and returns what whoever sent it is told.
-    pub(crate) async fn receive(self: &Arc<Self>, address: &str, request: Request) -> Response {
+    /// Takes in what was sent to an address by somebody at another one, and returns what whoever sent it is told.
+    pub(crate) async fn receive(self: &Arc<Self>, address: &str, request: Request, from: Option<IpAddr>) -> Response {
         let unknown = || Problem::new(StatusCode::NOT_FOUND, "no trigger that is deployed receives at this address");
         let hook = match self.hook(address).await {
             Ok(Some(hook)) => hook,
@@ -51,6 +53,7 @@ impl InboxState {
             if let Err(problem) = &taken {
                 let result = if problem.status.is_server_error() { EventResult::Failed } else { EventResult::Refused };
                 state.count(&hook, result);
+                state.note(&hook, problem, from);
             }
             taken
         })
@@ -87,6 +90,21 @@ impl InboxState {
 
     fn count(&self, hook: &Hook, result: EventResult) {
         self.meter.event_received((hook.route.webhook.as_str(), hook.route.environment.as_str()), result);
+    }
+
+    /// Notes what was not taken through the fault of whoever sent it, or because nothing of the kind can be verified here.
+    fn note(&self, hook: &Hook, problem: &Problem, from: Option<IpAddr>) {
+        let reason = match &hook.binding {
+            Err(reason) => reason,
+            Ok(_) if problem.status.is_client_error() => &problem.detail,
+            Ok(_) => return,
+        };
+        let TriggerRoute { webhook, environment, trigger } = &*hook.route;
+        self.meter.event_refused((webhook.as_str(), environment.as_str()), problem.status.as_u16());
+        // What the engine's own hooks refuse is of no trigger.
+        if !hook.is_engines {
+            self.refusals.note(trigger.subscription, (problem.status.as_u16(), reason), (self.clock.now(), from));
+        }
     }
 
     async fn take(&self, hook: &Hook, request: Request) -> Result<Response, Problem> {

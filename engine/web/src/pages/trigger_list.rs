@@ -14,7 +14,7 @@ use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
 use crate::show::{Badge, Moment, took, visible, visible_lines};
 use crate::template::{self, View};
-use crate::trigger::{TriggerView, view};
+use crate::trigger::{RefusedView, TriggerView, view};
 use crate::visitor::{Deed, Visitor};
 use crate::{WebState, urls};
 
@@ -58,11 +58,33 @@ pub(crate) struct TriggerCard {
     pub(crate) last_event: Option<Moment>,
     expires: Option<String>,
     pub(crate) waiting: u64,
+    pub(crate) refused: Option<RefusedShown>,
     pub(crate) events_url: String,
     dead_url: String,
     /// Where an example is asked for; only for those who may.
     pub(crate) send: Option<String>,
     pub(crate) kinds: Vec<String>,
+}
+
+/// What was sent to the address and not taken.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct RefusedShown {
+    last_day: u64,
+    /// `401: 12`, by what was answered.
+    counts: Vec<String>,
+    last: Moment,
+    status: u16,
+    reason: String,
+    from: Option<String>,
+}
+
+impl RefusedShown {
+    fn new(refused: RefusedView, now: Timestamp) -> Self {
+        let RefusedView { last_day, by_status, last } = refused;
+        let counts = by_status.iter().map(|one| format!("{}: {}", one.status, one.count)).collect();
+        let (last_at, from) = (Moment::new(last.at, now), last.from.as_deref().map(visible));
+        Self { last_day, counts, last: last_at, status: last.status, reason: visible(&last.reason), from }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -113,6 +135,14 @@ impl TriggerCard {
             last_event: Some(Moment::sample()),
             expires: Some("2026-11-24T08:00:00Z".into()),
             waiting: 3,
+            refused: Some(RefusedShown {
+                last_day: 3,
+                counts: vec!["401: 3".into()],
+                last: Moment::sample(),
+                status: 401,
+                reason: text(),
+                from: Some(text()),
+            }),
             events_url: "/x".into(),
             dead_url: "/x".into(),
             send: Some("/x".into()),
@@ -161,7 +191,6 @@ async fn deployed(state: &WebState, place: &TriggerPlace) -> Result<Option<Spec>
 
 async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Subscription, Option<Trigger>)) -> Result<TriggerCard> {
     let (now, place) = (state.clock.now(), subscription.place.clone());
-    let waiting = state.store.delivery_open_count(subscription.id).await?;
     let off = subscription.status == SubscriptionStatus::Off;
     let mut kinds = if off { Vec::new() } else { state.control.event_kinds(subscription.id) };
     // What the trigger asks for comes first: anything else is taken in and not given to the handler.
@@ -170,8 +199,22 @@ async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Su
         !asked.iter().any(|asked| kind.strip_prefix(asked).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     });
     let may = visitor.caller.actor.may(Action::Develop, Some(&place.webhook), Some(&place.environment));
-    let TriggerView { id, environment, name, source, address, url, steps, status, status_reason, last_event_at, expires_at, .. } =
-        view(state, &visitor.caller, (subscription, waiting));
+    let TriggerView {
+        id,
+        environment,
+        name,
+        source,
+        address,
+        url,
+        steps,
+        status,
+        status_reason,
+        last_event_at,
+        expires_at,
+        waiting,
+        refused,
+        webhook: _,
+    } = view(state, &visitor.caller, subscription).await?;
     // Steps without a `public_url` name a path alone, and nobody can register that.
     let whole = address.as_ref().map(|path| format!("{}{path}", visitor.origin));
     let steps = match (&url, &address, &whole) {
@@ -201,6 +244,7 @@ async fn card(state: &WebState, visitor: &Visitor, (subscription, declared): (Su
         last_event: last_event_at.map(|at| Moment::new(at, now)),
         expires: expires_at.map(|at| at.to_string()),
         waiting,
+        refused: refused.map(|refused| RefusedShown::new(refused, now)),
         dead_url: format!("{events_url}&status=dead"),
         events_url,
         send: (may && !kinds.is_empty()).then(|| urls::trigger_send(&place)),

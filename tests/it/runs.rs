@@ -224,3 +224,34 @@ async fn a_declared_report_that_is_missing_or_unreadable_is_said_and_fails_nothi
     assert_eq!(run["status_reason"], json!(format!("stage `check`: {said}")));
     assert!(daemon.stage_logs(id).await.contains(said), "{}", daemon.stage_logs(id).await);
 }
+
+#[tokio::test]
+async fn a_run_that_succeeded_is_done_again_for_the_same_commit_whatever_the_cache_has() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = copy("    make:\n      needs: [checkout]\n      run: echo made\n      inputs: [server.py]\n", "");
+    copy.push(&daemon, "shop");
+    let first = daemon.run_ended("shop", 1).await;
+    assert_eq!(first["status"], "succeeded", "{first}");
+    copy.write("more", "more").commit("More");
+    copy.push(&daemon, "shop");
+    let second = daemon.run_ended("shop", 2).await;
+    assert_eq!(stage(&daemon, second["id"].as_str().expect("an id"), "make").await.expect("a row")["status"], "cached");
+
+    let client = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(arguments).env("HOOKWRIGHT_SERVER", daemon.address()).env("HOOKWRIGHT_TOKEN", daemon.token());
+        let output = command.output().expect("the client runs");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    let (code, said) = client(&["retry", "shop", "1"]);
+    assert!(code == Some(1) && said.contains("`hookwright retry shop 1 --all` does all of it again"), "{code:?} {said}");
+    for again in [3, 4] {
+        let (code, said) = client(&["retry", "shop", "1", "--all"]);
+        assert!(code == Some(0) && said.contains("does #1 again, every stage, whatever the cache has"), "{code:?} {said}");
+        let run = daemon.run_ended("shop", again).await;
+        assert_eq!((&run["status"], &run["revision"]), (&json!("succeeded"), &first["revision"]), "{run}");
+        let make = stage(&daemon, run["id"].as_str().expect("an id"), "make").await.expect("a row");
+        assert_eq!((&make["status"], &make["cached_from"]), (&json!("succeeded"), &Value::Null), "{make}");
+    }
+}

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::named;
+
 /// From git push to a webhook in production: one file, one binary.
 #[derive(Parser)]
 #[command(name = "hookwright", version, about, disable_help_subcommand = false)]
@@ -20,10 +22,13 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 pub(crate) struct Place {
     /// The webhook.
+    #[arg(value_parser = named::webhook)]
     pub(crate) webhook: String,
     /// The environment.
+    #[arg(value_parser = named::environment)]
     pub(crate) environment: String,
     /// The release; left out: the one that waits, or the one before for a rollback.
+    #[arg(value_parser = named::release)]
     pub(crate) release: Option<String>,
 }
 
@@ -31,14 +36,16 @@ pub(crate) struct Place {
 #[derive(Args)]
 pub(crate) struct Decide {
     /// The webhook.
+    #[arg(value_parser = named::webhook)]
     pub(crate) webhook: String,
     /// The environment.
+    #[arg(value_parser = named::environment)]
     pub(crate) environment: String,
     /// Why; kept in the history.
     #[arg(long)]
     pub(crate) reason: Option<String>,
     /// The release, when more than one waits.
-    #[arg(long)]
+    #[arg(long, value_parser = named::release)]
     pub(crate) release: Option<String>,
 }
 
@@ -123,6 +130,7 @@ pub(crate) enum Command {
     /// What runs where, and what waits for whom.
     Status {
         /// Only this webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: Option<String>,
         /// Return when its newest run has ended and what that deployed is live or waits for somebody; 1 when it failed.
         #[arg(long, requires = "webhook")]
@@ -133,6 +141,7 @@ pub(crate) enum Command {
     /// The newest runs.
     Runs {
         /// Only of this webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: Option<String>,
         #[command(flatten)]
         json: Json,
@@ -156,8 +165,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: Json,
     },
-    /// Run a failed run again from its failed stage.
-    Retry(RunArgument),
+    /// Run an ended run again, on the same commit: from its failed stage, or all of it.
+    Retry {
+        #[command(flatten)]
+        run: RunArgument,
+        /// Every stage, whatever the cache has; also of a run that succeeded.
+        #[arg(long)]
+        all: bool,
+    },
     /// Stop a run.
     Cancel(RunArgument),
     /// Promote a release into an environment; lifts a hold.
@@ -173,8 +188,10 @@ pub(crate) enum Command {
     /// Take what is live in an environment out of service; cancels what is on its way there, and ends a hold.
     Undeploy {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment.
+        #[arg(value_parser = named::environment)]
         environment: String,
         /// Why; kept in the history.
         #[arg(long)]
@@ -189,6 +206,7 @@ pub(crate) enum Command {
     /// What was built.
     Releases {
         /// Only of this webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: Option<String>,
         #[command(flatten)]
         json: Json,
@@ -196,6 +214,7 @@ pub(crate) enum Command {
     /// What starts webhooks, where its events are received, and how that stands with the source.
     Triggers {
         /// Only of this webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: Option<String>,
         #[command(flatten)]
         json: Json,
@@ -258,12 +277,13 @@ pub(crate) enum SchemaKind {
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Events {
     /// Only of this webhook.
+    #[arg(value_parser = named::webhook)]
     pub(crate) webhook: Option<String>,
     /// Only of this environment.
-    #[arg(long)]
+    #[arg(long, value_parser = named::environment)]
     pub(crate) environment: Option<String>,
     /// Only of this trigger.
-    #[arg(long)]
+    #[arg(long, value_parser = named::trigger)]
     pub(crate) trigger: Option<String>,
     /// Only of this type; `issues.*` is every type below `issues`.
     #[arg(long = "type", value_name = "TYPE")]
@@ -295,6 +315,7 @@ pub(crate) enum EventAction {
     /// One event with its deliveries and attempts.
     Show {
         /// The event.
+        #[arg(value_parser = named::event)]
         event: String,
         #[command(flatten)]
         json: Json,
@@ -309,9 +330,10 @@ pub(crate) enum EventAction {
 #[derive(Args)]
 pub(crate) struct Replay {
     /// One event.
+    #[arg(value_parser = named::event)]
     pub(crate) event: Option<String>,
     /// All events of a webhook that the other options select.
-    #[arg(long, conflicts_with = "event")]
+    #[arg(long, conflicts_with = "event", value_parser = named::webhook)]
     pub(crate) webhook: Option<String>,
     /// Those that were given up.
     #[arg(long, requires = "webhook", conflicts_with = "status")]
@@ -320,10 +342,10 @@ pub(crate) struct Replay {
     #[arg(long, requires = "webhook")]
     pub(crate) status: Option<String>,
     /// Those that came for this environment.
-    #[arg(long, requires = "webhook")]
+    #[arg(long, requires = "webhook", value_parser = named::environment)]
     pub(crate) environment: Option<String>,
     /// Those of this trigger.
-    #[arg(long, requires = "webhook")]
+    #[arg(long, requires = "webhook", value_parser = named::trigger)]
     pub(crate) trigger: Option<String>,
     /// Those of this type; `issues.*` is every type below `issues`.
     #[arg(long = "type", value_name = "TYPE", requires = "webhook")]
@@ -335,7 +357,7 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "TIME", requires = "webhook")]
     pub(crate) until: Option<String>,
     /// Into another environment.
-    #[arg(long)]
+    #[arg(long, value_parser = named::environment)]
     pub(crate) to: Option<String>,
 }
 
@@ -343,11 +365,13 @@ pub(crate) struct Replay {
 #[derive(Args)]
 pub(crate) struct SendEvent {
     /// The webhook.
+    #[arg(value_parser = named::webhook)]
     pub(crate) webhook: String,
     /// The trigger.
+    #[arg(value_parser = named::trigger)]
     pub(crate) trigger: String,
     /// The environment.
-    #[arg(long, default_value = "development")]
+    #[arg(long, default_value = "development", value_parser = named::environment)]
     pub(crate) environment: String,
     /// The type of the event, such as issues.opened; the source's first one when left out.
     #[arg(long)]
@@ -363,6 +387,7 @@ pub(crate) enum Webhook {
     /// Remove one: its runs stop, it is undeployed everywhere, its secrets are deleted, and its name is free (admins).
     Remove {
         /// Its name.
+        #[arg(value_parser = named::webhook)]
         name: String,
     },
 }
@@ -373,8 +398,10 @@ pub(crate) enum Hold {
     /// Hold an environment: what arrives waits until somebody promotes or ends the hold.
     Set {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment.
+        #[arg(value_parser = named::environment)]
         environment: String,
         /// Why; everybody reads it whose release waits.
         #[arg(long)]
@@ -383,8 +410,10 @@ pub(crate) enum Hold {
     /// End a hold; what waits goes on as its other gates say.
     End {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment.
+        #[arg(value_parser = named::environment)]
         environment: String,
     },
 }
@@ -395,19 +424,25 @@ pub(crate) enum Secret {
     /// Set one; the value comes from standard input.
     Set {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment; `build` for build secrets.
+        #[arg(value_parser = named::environment)]
         environment: String,
         /// The name.
+        #[arg(value_parser = named::secret)]
         name: String,
     },
     /// Set one and accept signatures made with the value before it for some time; the value comes from standard input.
     Rotate {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment.
+        #[arg(value_parser = named::environment)]
         environment: String,
         /// The name.
+        #[arg(value_parser = named::secret)]
         name: String,
         /// How many hours the value before it is accepted.
         #[arg(long, default_value_t = 24)]
@@ -416,8 +451,10 @@ pub(crate) enum Secret {
     /// The names that are set.
     List {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment.
+        #[arg(value_parser = named::environment)]
         environment: String,
         #[command(flatten)]
         json: Json,
@@ -425,10 +462,13 @@ pub(crate) enum Secret {
     /// Remove one.
     Remove {
         /// The webhook.
+        #[arg(value_parser = named::webhook)]
         webhook: String,
         /// The environment.
+        #[arg(value_parser = named::environment)]
         environment: String,
         /// The name.
+        #[arg(value_parser = named::secret)]
         name: String,
     },
 }
@@ -444,6 +484,7 @@ pub(crate) enum Repo {
     /// Watch a remote, or create a hosted repository when no address is given.
     Add {
         /// Its name here.
+        #[arg(value_parser = named::repository)]
         name: String,
         /// https://…, ssh://… or file:///…
         url: Option<String>,
@@ -453,6 +494,7 @@ pub(crate) enum Repo {
     /// Make another branch of a hosted repository its default branch: clones check it out, its spec decides, and it is deployed (admins).
     DefaultBranch {
         /// The repository's name.
+        #[arg(value_parser = named::repository)]
         name: String,
         /// The branch; it has to be there.
         branch: String,
@@ -463,6 +505,7 @@ pub(crate) enum Repo {
     /// Forget one.
     Remove {
         /// Its name.
+        #[arg(value_parser = named::repository)]
         name: String,
     },
 }
@@ -487,6 +530,7 @@ pub(crate) enum RepoCredential {
     /// Give a remote another one; it is tried out first.
     Set {
         /// The repository's name.
+        #[arg(value_parser = named::repository)]
         name: String,
         #[command(flatten)]
         credential: Credential,
@@ -494,6 +538,7 @@ pub(crate) enum RepoCredential {
     /// Remove it.
     Remove {
         /// The repository's name.
+        #[arg(value_parser = named::repository)]
         name: String,
     },
 }
@@ -505,10 +550,10 @@ pub(crate) struct Rights {
     #[arg(long, default_value = "developer", value_parser = ["viewer", "developer", "approver", "admin"])]
     pub(crate) role: String,
     /// Only for this webhook.
-    #[arg(long)]
+    #[arg(long, value_parser = named::webhook)]
     pub(crate) webhook: Option<String>,
     /// Only for this environment.
-    #[arg(long)]
+    #[arg(long, value_parser = named::environment)]
     pub(crate) environment: Option<String>,
     /// A team of the user, such as acme/leads; may be repeated.
     #[arg(long = "team")]
@@ -521,6 +566,7 @@ pub(crate) enum User {
     /// Add somebody; the first password comes from standard input.
     Add {
         /// The name, which approvals count: `user:rosa` in a spec.
+        #[arg(value_parser = named::user)]
         name: String,
         #[command(flatten)]
         rights: Rights,
@@ -533,6 +579,7 @@ pub(crate) enum User {
     /// Give somebody other rights, which hold at once.
     Change {
         /// The name.
+        #[arg(value_parser = named::user)]
         name: String,
         #[command(flatten)]
         rights: Rights,
@@ -540,11 +587,13 @@ pub(crate) enum User {
     /// Set somebody's password from standard input, and sign them out.
     Password {
         /// The name.
+        #[arg(value_parser = named::user)]
         name: String,
     },
     /// Make a name that of somebody whom the OpenID provider knows; a password of the name is gone then.
     Link {
         /// The name here.
+        #[arg(value_parser = named::user)]
         name: String,
         /// What the provider calls them, as they are told when they are refused.
         #[arg(long)]
@@ -553,6 +602,7 @@ pub(crate) enum User {
     /// Remove somebody and sign them out; tokens of the name stay.
     Remove {
         /// The name.
+        #[arg(value_parser = named::user)]
         name: String,
     },
 }
@@ -575,6 +625,7 @@ pub(crate) enum Token {
     /// Make one worthless.
     Revoke {
         /// Its id.
+        #[arg(value_parser = named::token)]
         id: String,
     },
 }

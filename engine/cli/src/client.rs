@@ -6,6 +6,8 @@ use anyhow::Result;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
+use crate::named;
+
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -125,7 +127,7 @@ impl Client {
     }
 
     async fn refusal(&self, response: Response) -> anyhow::Error {
-        let status = response.status();
+        let (status, url) = (response.status(), response.url().clone());
         let body: Value = response.json().await.unwrap_or_default();
         let detail = body["detail"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned);
         let detail = match (status, &self.token) {
@@ -137,6 +139,11 @@ impl Client {
             (StatusCode::UNAUTHORIZED, Some(_)) => {
                 format!("{detail}; it is that of HOOKWRIGHT_TOKEN, or of `.hookwright/admin-token` here when that is not set")
             }
+            // What the daemon says of a name that is mistyped is more than that it is not there only where it knows what is meant.
+            (StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST, _) if !detail.contains("hookwright ") => match named::how_to_list(&url) {
+                Some(list) => format!("{detail}; {list}"),
+                None => detail,
+            },
             _ => detail,
         };
         Refused::Answered { status, detail }.into()

@@ -12,6 +12,7 @@ mod events;
 mod examples;
 mod exit;
 mod failpoint;
+mod named;
 mod output;
 mod server;
 mod system;

@@ -16,12 +16,15 @@ pub enum RunReason {
         /// Who.
         actor: String,
     },
-    /// An ended run is done again from its failed stage on.
+    /// An ended run is done again.
     Retry {
         /// The run that is retried.
         of: RunId,
         /// Who asked.
         actor: String,
+        /// Whether every stage is done again, whatever the cache has, or only what did not succeed.
+        #[serde(default)]
+        all: bool,
     },
 }
 

@@ -1,6 +1,7 @@
 //! Errors of the API as problem+json (RFC 9457), and the extractors whose mistakes become such. What is ours is logged, never told.
 
 use axum::Json;
+use axum::extract::path::ErrorKind;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
@@ -146,7 +147,18 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let parsed: std::result::Result<axum::extract::Path<T>, PathRejection> =
             axum::extract::Path::from_request_parts(parts, state).await;
-        parsed.map(|axum::extract::Path(value)| Self(value)).map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))
+        parsed.map(|axum::extract::Path(value)| Self(value)).map_err(|rejection| Problem::new(rejection.status(), in_words(rejection)))
+    }
+}
+
+/// What is wrong with a placeholder, in the words of whoever refused it.
+fn in_words(rejection: PathRejection) -> String {
+    match rejection {
+        PathRejection::FailedToDeserializePathParams(failed) => match failed.kind() {
+            ErrorKind::DeserializeError { message, .. } | ErrorKind::Message(message) => message.clone(),
+            _ => failed.body_text(),
+        },
+        other => other.body_text(),
     }
 }
 

@@ -59,11 +59,13 @@ enum ReasonView {
     Revision,
     /// Somebody asked for it.
     Manual { actor: String },
-    /// An ended run is done again from its failed stage on.
+    /// An ended run is done again.
     Retry {
         #[schema(value_type = String)]
         of: RunId,
         actor: String,
+        /// Whether every stage is done again, whatever the cache has, or only what did not succeed.
+        all: bool,
     },
 }
 
@@ -72,7 +74,7 @@ impl From<RunReason> for ReasonView {
         match reason {
             RunReason::Revision => Self::Revision,
             RunReason::Manual { actor } => Self::Manual { actor },
-            RunReason::Retry { of, actor } => Self::Retry { of, actor },
+            RunReason::Retry { of, actor, all } => Self::Retry { of, actor, all },
         }
     }
 }
@@ -274,14 +276,27 @@ async fn run_start(State(state): State<WebState>, caller: Caller, Body(new): Bod
     Ok((StatusCode::CREATED, Json(find(&state, &caller, id).await?.into())))
 }
 
-/// Does an ended run again from its failed stage on, as a new run.
-#[utoipa::path(post, path = "/runs/{run}/retry", tag = "runs", security(("bearer" = ["developer"])), responses(
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RetryQuery {
+    /// Every stage is done again, whatever the cache has, also of a run that succeeded; left out, only what did not succeed.
+    #[serde(default)]
+    all: bool,
+}
+
+/// Does an ended run again as a new run of the same commit: from its failed stage on, or all of it.
+#[utoipa::path(post, path = "/runs/{run}/retry", tag = "runs", params(RetryQuery), security(("bearer" = ["developer"])), responses(
     (status = 201, description = "The new run.", body = RunView),
-    (status = 409, description = "It has not ended, succeeded, had no plan, or was retried already."),
+    (status = 409, description = "It has not ended, had no plan, or, without `all`, succeeded or was retried already."),
 ))]
-async fn run_retry(State(state): State<WebState>, caller: Caller, Path(id): Path<RunId>) -> Result<(StatusCode, Json<RunView>)> {
+async fn run_retry(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(id): Path<RunId>,
+    Query(query): Query<RetryQuery>,
+) -> Result<(StatusCode, Json<RunView>)> {
     find(&state, &caller, id).await?;
-    let id = state.control.run_retry(&caller.actor, id).await?;
+    let id = state.control.run_retry(&caller.actor, id, query.all).await?;
     Ok((StatusCode::CREATED, Json(find(&state, &caller, id).await?.into())))
 }
 

@@ -10,6 +10,7 @@ use super::find::{self, RunName};
 use crate::client::Client;
 use crate::events::Events;
 use crate::exit::{self, Misused};
+use crate::named;
 use crate::output::{paragraph, plain, say, text, warn_of};
 
 /// Which log is wanted.
@@ -41,7 +42,9 @@ pub(crate) async fn logs(client: &Client, wish: &LogWish) -> Result<ExitCode> {
         let (Some(environment), None) = (&wish.part, &wish.stage) else {
             bail!("name webhook and environment: hookwright logs --deployment WEBHOOK ENVIRONMENT")
         };
-        let path = format!("/webhooks/{}/environments/{environment}/logs", wish.subject);
+        let (webhook, environment) = (named::webhook(&wish.subject), named::environment(environment));
+        let (webhook, environment) = (webhook.map_err(Misused)?, environment.map_err(Misused)?);
+        let path = format!("/webhooks/{webhook}/environments/{environment}/logs");
         return match wish.follow {
             true => follow_deployment(client, &path, wish.json).await,
             false => print_log(client, &path, wish.json).await,

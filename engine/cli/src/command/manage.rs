@@ -14,13 +14,15 @@ use crate::client::Client;
 use crate::exit::Misused;
 use crate::output::{self, instant, say, text, warn_of};
 
-/// Runs an ended run again from its failed stage.
-pub(crate) async fn retry(client: &Client, which: &RunArgument) -> Result<ExitCode> {
+/// Runs an ended run again, from its failed stage or all of it.
+pub(crate) async fn retry(client: &Client, which: &RunArgument, all: bool) -> Result<ExitCode> {
     let old = named(client, which, "retry").await?;
-    let run = client.post(&format!("/runs/{}/retry", text(&old["id"])), &json!({})).await?;
+    let all_of_it = if all { "?all=true" } else { "" };
+    let run = client.post(&format!("/runs/{}/retry{all_of_it}", text(&old["id"])), &json!({})).await?;
     let webhook = text(&run["webhook"]);
+    let what = if all { ", every stage, whatever the cache has" } else { " from its failed stage" };
     say!(
-        "run #{} of {webhook} does #{} again from its failed stage ({}); `hookwright status {webhook} --wait` says how it ends",
+        "run #{} of {webhook} does #{} again{what} ({}); `hookwright status {webhook} --wait` says how it ends",
         text(&run["number"]),
         text(&old["number"]),
         text(&run["id"])

@@ -87,7 +87,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Logs { subject, part, stage, follow, deployment, json } => {
             logs::logs(&client()?, &logs::LogWish { subject, part, stage, follow, deployment, json: json.json }).await
         }
-        Command::Retry(run) => manage::retry(&client()?, &run).await,
+        Command::Retry { run, all } => manage::retry(&client()?, &run, all).await,
         Command::Cancel(run) => manage::cancel(&client()?, &run).await,
         Command::Promote(place) => promotion::act(&client()?, "promote", &place.into()).await,
         Command::Rollback(place) => promotion::act(&client()?, "rollback", &place.into()).await,

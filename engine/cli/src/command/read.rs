@@ -120,10 +120,19 @@ fn waiting(environment: &Value) -> Vec<String> {
     lines
 }
 
+/// An empty list of a webhook that there is not tells nobody that its name is mistyped. What is left of a removed one is no empty list.
+async fn must_exist(client: &Client, webhook: Option<&str>, list: &Value) -> Result<()> {
+    if let Some(webhook) = webhook.filter(|_| items(list).is_empty()) {
+        client.get(&format!("/webhooks/{webhook}")).await?;
+    }
+    Ok(())
+}
+
 /// The newest runs.
 pub(crate) async fn runs(client: &Client, webhook: Option<&str>, json: bool) -> Result<ExitCode> {
     let filter = webhook.map(|name| format!("?webhook={name}")).unwrap_or_default();
     let answer = client.get(&format!("/runs{filter}")).await?;
+    must_exist(client, webhook, &answer).await?;
     if json {
         output::json(&answer);
         return Ok(ExitCode::SUCCESS);
@@ -147,6 +156,7 @@ pub(crate) async fn runs(client: &Client, webhook: Option<&str>, json: bool) -> 
 pub(crate) async fn releases(client: &Client, webhook: Option<&str>, json: bool) -> Result<ExitCode> {
     let filter = webhook.map(|name| format!("?webhook={name}")).unwrap_or_default();
     let answer = client.get(&format!("/releases{filter}")).await?;
+    must_exist(client, webhook, &answer).await?;
     if json {
         output::json(&answer);
         return Ok(ExitCode::SUCCESS);

@@ -34,19 +34,23 @@ impl Control {
         Ok(())
     }
 
-    /// Does an ended run again from what did not succeed: a new run of the same plan that takes over what succeeded.
+    /// Does an ended run again as a new run of the same plan: `all` of it, whatever the cache has, or only what did not succeed.
     ///
     /// # Errors
-    /// `NotFound`, `Forbidden`, `Conflict` when it runs still, succeeded, or never had a plan.
-    pub async fn run_retry(&self, actor: &Actor, id: RunId) -> Result<RunId> {
+    /// `NotFound`, `Forbidden`, `Conflict` when it runs still, never had a plan, or, without `all`, succeeded.
+    pub async fn run_retry(&self, actor: &Actor, id: RunId, all: bool) -> Result<RunId> {
         let deps = self.deps();
         let record = self.run_of(actor, id, "retry").await?;
         let name = format!("run {} of `{}`", record.run.number, record.run.webhook);
         if !record.run.status.is_end() {
             return Err(Error::Conflict(format!("{name} has not ended; cancel it first")));
         }
-        if record.run.status == RunStatus::Succeeded {
-            return Err(Error::Conflict(format!("{name} succeeded; start a new one instead")));
+        if record.run.status == RunStatus::Succeeded && !all {
+            let text = format!(
+                "{name} succeeded, so that there is no failed stage to begin at; `hookwright retry {} {} --all` does all of it again",
+                record.run.webhook, record.run.number
+            );
+            return Err(Error::Conflict(text));
         }
         let (Ok(plan), Ok(spec)) = (serde_json::from_str::<Plan>(&record.plan), serde_json::from_str::<Spec>(&record.spec)) else {
             return Err(Error::Conflict(format!("{name} has no plan: mend `webhook.yaml` and push")));
@@ -56,11 +60,11 @@ impl Control {
         let mut reuse = HashMap::new();
         for done in deps.store.stage_run_list(id).await? {
             let repeatable = plan.stage(&done.stage_run.stage).is_some_and(|stage| stage.kind != StageKind::Deploy);
-            if repeatable && done.stage_run.status.is_success() {
+            if repeatable && !all && done.stage_run.status.is_success() {
                 reuse.insert(done.stage_run.stage.clone(), done);
             }
         }
-        let reason = RunReason::Retry { of: id, actor: actor.user.clone() };
+        let reason = RunReason::Retry { of: id, actor: actor.user.clone(), all };
         let webhook = record.run.webhook.clone();
         let mut tx = deps.store.begin().await?;
         // What was removed is not built again under a name that may be another repository's by now. Pull requests of strangers hold no name.

@@ -27,6 +27,7 @@ pub(crate) async fn create_in(deps: &Deps, tx: &mut Tx, new: NewRun<'_>) -> Resu
     let occasion = match &new.reason {
         RunReason::Revision => "revision".to_owned(),
         RunReason::Manual { .. } => format!("manual:{id}"),
+        RunReason::Retry { all: true, .. } => format!("again:{id}"),
         RunReason::Retry { of, .. } => format!("retry:{of}"),
     };
     let (plan, spec, plan_digest, concurrency) = match &new.planned {

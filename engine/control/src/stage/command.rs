@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use hookwright_core::port::{CacheMount, Isolation, Job, JobEnd, JobOutcome};
 use hookwright_core::status::StageStatus;
-use hookwright_core::{Artifact, ArtifactId, ArtifactKind, Digest, EnvironmentName, SecretValue, Sha256};
+use hookwright_core::{Artifact, ArtifactId, ArtifactKind, Digest, EnvironmentName, RunReason, SecretValue, Sha256};
 
 use super::context::remove_workspace;
 use super::report::{self, TestCounts};
@@ -23,7 +23,9 @@ impl Context {
         // What a stage made with secrets in its reach is not for strangers either.
         let may_reuse = self.run.run.trusted || self.stage().secrets.is_empty();
         let cache_key = if self.stage().cacheable && may_reuse { Some(self.cache_key().await?) } else { None };
+        let is_done_again = matches!(self.run.run.reason, RunReason::Retry { all: true, .. });
         if let Some(cache_key) = cache_key
+            && !is_done_again
             && let Some(entry) = self.deps.store.cache_fetch(&cache_key).await?
         {
             let from =

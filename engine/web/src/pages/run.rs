@@ -38,6 +38,8 @@ pub(crate) struct RunPage {
     /// The runs that it overtook.
     superseded: Vec<Link>,
     retry_of: Option<Link>,
+    /// Whether it repeats all of that run.
+    all_again: bool,
     graph: Option<Graph>,
     /// The stages that the run's length hangs on, from the first to the last, and how long they took together.
     longest: Vec<Link>,
@@ -49,6 +51,8 @@ pub(crate) struct RunPage {
     tests_url: String,
     failed_tests: Vec<CaseShown>,
     retry: Option<String>,
+    /// Where all of it is done again.
+    again: Option<String>,
     cancel: Option<String>,
 }
 
@@ -140,6 +144,7 @@ impl View for RunPage {
             superseded_by: Some("/runs/2".into()),
             superseded: vec![Link { text: text(), url: "/runs/1".into() }],
             retry_of: Some(Link { text: text(), url: "/runs/3".into() }),
+            all_again: true,
             graph,
             longest: vec![Link { text: text(), url: "/x".into() }],
             longest_took: Some("3 s".into()),
@@ -150,6 +155,7 @@ impl View for RunPage {
             tests_url: "/runs/1/tests".into(),
             failed_tests: vec![CaseShown::sample()],
             retry: Some("/runs/1/retry".into()),
+            again: Some("/runs/1/retry".into()),
             cancel: Some("/runs/1/cancel".into()),
         }
     }
@@ -179,6 +185,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         url: urls::artifact(artifact.id),
     });
     let may = visitor.caller.actor.may(Action::Develop, Some(&run.webhook), None);
+    let all_again = matches!(run.reason, hookwright_core::RunReason::Retry { all: true, .. });
     let retry_of = match &run.reason {
         hookwright_core::RunReason::Retry { of, .. } => {
             let text = state.store.run_fetch(*of).await?.map_or_else(|| "an earlier run".to_owned(), |run| format!("run {}", run.number));
@@ -213,6 +220,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         trusted: run.trusted,
         superseded_by: run.superseded_by.map(urls::run),
         retry_of,
+        all_again,
         left_out,
         artifacts: artifacts.collect(),
         tests,
@@ -220,6 +228,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         failed_tests,
         parts: parts(rows, plan.as_ref()),
         retry: (may && failed && plan.is_some()).then(|| urls::run_retry(id)),
+        again: (may && over && plan.is_some()).then(|| urls::run_retry(id)),
         cancel: (may && !over).then(|| urls::run_cancel(id)),
         run: RunRow::new(&state, run, now).await?,
     };
@@ -358,10 +367,17 @@ fn longest_span(longest: &[StageName], records: &BTreeMap<&str, &StageRecord>, n
 #[derive(Deserialize)]
 pub(super) struct Nothing {}
 
-/// Does the run again from where it ended.
-pub(super) async fn retry(State(state): State<WebState>, Path(id): Path<RunId>, deed: Deed<Nothing>) -> Answer {
+/// How much of a run is done again.
+#[derive(Deserialize)]
+pub(super) struct Again {
+    #[serde(default)]
+    all: bool,
+}
+
+/// Does the run again, from where it ended or all of it.
+pub(super) async fn retry(State(state): State<WebState>, Path(id): Path<RunId>, deed: Deed<Again>) -> Answer {
     find(&state, &deed.visitor.caller, id).await?;
-    let new = state.control.run_retry(&deed.visitor.caller.actor, id).await?;
+    let new = state.control.run_retry(&deed.visitor.caller.actor, id, deed.form.all).await?;
     Ok(Redirect::to(&said(&urls::run(new), "retried")).into_response())
 }
 

@@ -120,6 +120,7 @@ fn cause(reason: &RunReason) -> String {
     match reason {
         RunReason::Revision => "pushed".to_owned(),
         RunReason::Manual { actor } => format!("started by {}", visible(actor)),
+        RunReason::Retry { actor, all: true, .. } => format!("done again by {}", visible(actor)),
         RunReason::Retry { actor, .. } => format!("retried by {}", visible(actor)),
     }
 }

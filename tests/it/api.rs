@@ -167,6 +167,7 @@ fn rows() -> Vec<Row> {
         // Without a provider nobody is known by one: whoever may is told so, after the rights were asked.
         sent("PUT /api/v1/users/{user}/identity", "/api/v1/users/{made_user}/identity", json!({ "subject": "7c1f" }), &[409], (403, 403)),
         row("DELETE /api/v1/users/{user}", "/api/v1/users/{made_user}", &[204], (403, 403)),
+        sent("PUT /api/v1/tokens/{token}", "/api/v1/tokens/{made_token}", json!({ "grants": viewer }), &[204], (403, 403)),
         row("DELETE /api/v1/tokens/{token}", "/api/v1/tokens/{made_token}", &[204], (403, 403)),
         sent("POST /api/v1/repositories", "/api/v1/repositories", json!({ "name": "{name}" }), &[201], (403, 403)),
         // A hosted repository takes no credential: whoever may is told so, after the rights were asked.

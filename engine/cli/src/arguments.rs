@@ -622,6 +622,13 @@ pub(crate) enum Token {
         #[command(flatten)]
         json: Json,
     },
+    /// Give one other rights, which hold at once.
+    Change {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        rights: Rights,
+    },
     /// Make one worthless.
     Revoke {
         /// Its id.

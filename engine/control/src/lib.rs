@@ -35,6 +35,7 @@ pub use handle::Control;
 pub use history::{Commit, CommitRange};
 pub use intake::{HookState, RepositoryWatch, RepositoryWatches};
 pub use logs::LogRequest;
+pub use promotion::Approved;
 pub use removal::{RemovedWebhook, Undeployed};
 pub use stage::{TestCase, TestCounts, TestEnding, read_report};
 pub use task::Tasks;

@@ -91,6 +91,8 @@ pub struct InstanceStatus {
     pub restarts: u32,
     /// When the present process started.
     pub started_at: Option<Timestamp>,
+    /// When it is started again, of one that waits for that.
+    pub restart_at: Option<Timestamp>,
     /// The last thing that went wrong, as a sentence (`listens on port 3000 instead of $PORT = 41234`).
     pub reason: Option<String>,
     /// Processor time used since it started, in milliseconds, where known.

@@ -89,6 +89,7 @@ impl Instance {
             address: None,
             restarts: attempt.saturating_sub(1),
             started_at: None,
+            restart_at: None,
             reason: None,
             cpu_millis: None,
             memory_bytes: None,
@@ -168,6 +169,7 @@ impl Instance {
         self.ready_since = None;
         let pause = FIRST_PAUSE.saturating_mul(1 << self.ends.saturating_sub(1).min(6)).min(LONGEST_PAUSE);
         self.not_before = clock.monotonic() + pause;
+        self.status.restart_at = Some(clock.now().plus(pause));
     }
 
     /// How long until it is to be started again, when it waits for that.
@@ -205,6 +207,7 @@ impl Instance {
         self.prune();
         self.status.state = InstanceState::Starting;
         self.status.started_at = Some(around.clock.now());
+        self.status.restart_at = None;
         self.failures = 0;
         self.wondered = None;
         Ok(())

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hookwright_core::{Actor, Digest, Grant, Timestamp, TokenId};
 
-use crate::sql::{args, json_text};
+use crate::sql::{Row, args, json_text};
 use crate::{Error, Result, Store, Tx};
 
 /// What every token starts with, so that scanners and our own gateway recognise it.
@@ -51,7 +51,21 @@ const COLUMNS_BY_DIGEST: &str = "SELECT user_name, teams, grants FROM tokens WHE
 const LIST: &str = "SELECT id, user_name, teams, grants, created_at, revoked_at FROM tokens WHERE id > $1 ORDER BY id LIMIT $2";
 const INSERT: &str = "INSERT INTO tokens (id, digest, user_name, teams, grants, created_at) VALUES ($1, $2, $3, $4, $5, $6)
     ON CONFLICT (digest) DO NOTHING";
+const LOCK: &str = "UPDATE tokens SET grants = grants WHERE id = $1 AND revoked_at IS NULL
+    RETURNING id, user_name, teams, grants, created_at, revoked_at";
+const CHANGE: &str = "UPDATE tokens SET teams = $1, grants = $2 WHERE id = $3 AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE tokens SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL RETURNING user_name";
+
+fn info(row: &Row) -> Result<TokenInfo> {
+    Ok(TokenInfo {
+        id: row.parse("id")?,
+        user: row.text("user_name")?,
+        teams: row.json("teams")?,
+        grants: row.json("grants")?,
+        created_at: row.instant("created_at")?,
+        revoked_at: row.optional_instant("revoked_at")?,
+    })
+}
 
 impl Store {
     /// Makes a token; returns it with its id. It cannot be read again.
@@ -80,18 +94,7 @@ impl Store {
     pub async fn token_list(&self, after: Option<TokenId>, limit: u32) -> Result<Vec<TokenInfo>> {
         let after = after.map(|id| id.to_string()).unwrap_or_default();
         let rows = self.fetch_all(LIST, args![after, limit]).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(TokenInfo {
-                    id: row.parse("id")?,
-                    user: row.text("user_name")?,
-                    teams: row.json("teams")?,
-                    grants: row.json("grants")?,
-                    created_at: row.instant("created_at")?,
-                    revoked_at: row.optional_instant("revoked_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(info).collect()
     }
 }
 
@@ -108,6 +111,16 @@ impl Tx {
         let now = self.clock.now();
         self.execute(INSERT, args![id, Digest::of(token), user, json_text(&teams), json_text(&grants), now]).await?;
         Ok(id)
+    }
+
+    /// A valid token whose teams and grants nobody else changes until this ends.
+    pub async fn token_lock(&mut self, id: &TokenId) -> Result<Option<TokenInfo>> {
+        self.fetch_optional(LOCK, args![id]).await?.as_ref().map(info).transpose()
+    }
+
+    /// Gives a valid token other teams and grants, which hold at once; `false` when there is none.
+    pub async fn token_change(&mut self, id: &TokenId, teams: &[String], grants: &[Grant]) -> Result<bool> {
+        Ok(self.execute(CHANGE, args![json_text(&teams), json_text(&grants), id]).await? > 0)
     }
 
     /// Makes a token worthless from now on; returns whose it was, `None` when there is none or it was already.

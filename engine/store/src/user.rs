@@ -37,6 +37,8 @@ const ANY: &str = "SELECT 1 AS one FROM users WHERE password IS NOT NULL LIMIT 1
 const PASSWORD: &str = "SELECT password FROM users WHERE name = $1";
 const INSERT: &str =
     "INSERT INTO users (name, password, teams, grants, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING";
+const LOCK: &str = "UPDATE users SET grants = grants WHERE name = $1 AND issuer IS NULL
+    RETURNING name, password, issuer, subject, removed_at, teams, grants, created_at, signed_in_at";
 const CHANGE: &str = "UPDATE users SET teams = $1, grants = $2 WHERE name = $3 AND issuer IS NULL";
 const PASSWORD_SET: &str = "UPDATE users SET password = $1 WHERE name = $2 AND issuer IS NULL";
 const DELETE: &str = "DELETE FROM users WHERE name = $1 AND issuer IS NULL";
@@ -94,6 +96,12 @@ impl Tx {
             return Err(Error::Taken { message: format!("there is a user `{name}` already") });
         }
         Ok(())
+    }
+
+    /// Somebody whose teams and grants nobody else changes until this ends; `None` when there is nobody of that name, or a provider knows the user:
+    /// then the settings decide.
+    pub async fn user_lock(&mut self, name: &str) -> Result<Option<User>> {
+        self.fetch_optional(LOCK, args![name]).await?.as_ref().map(user).transpose()
     }
 
     /// Gives somebody other teams and grants, which hold at once, also in sessions; `false` when there is nobody of that name, or a provider

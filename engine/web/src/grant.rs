@@ -1,6 +1,7 @@
 //! Grants as the API says them and as people read them, and the names that grants are given to: one rule for tokens and users.
 
 use hookwright_core::{EnvironmentName, Grant, Role, Scope, WebhookName};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -72,4 +73,103 @@ pub(crate) fn grant_text(grant: &Grant) -> String {
     let webhook = webhook.as_ref().map_or("every webhook", WebhookName::as_str);
     let environment = environment.as_ref().map_or("every environment", EnvironmentName::as_str);
     format!("{} of {webhook} in {environment}", format!("{:?}", grant.role).to_lowercase())
+}
+
+/// Grants in words, one after the other.
+pub(crate) fn grants_text(grants: &[Grant]) -> String {
+    grants.iter().map(grant_text).collect::<Vec<_>>().join(", ")
+}
+
+/// Teams and grants of somebody, as they are or are to be.
+#[derive(Clone)]
+pub(crate) struct Rights {
+    pub(crate) teams: Vec<String>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+impl Rights {
+    /// What the audit log says of them.
+    fn text(&self) -> String {
+        let teams = if self.teams.is_empty() { String::new() } else { format!(" (teams {})", self.teams.join(", ")) };
+        format!("{}{teams}", grants_text(&self.grants))
+    }
+
+    /// The line of the audit log about whoever has these after others.
+    pub(crate) fn instead_of(&self, before: &Self, whose: &str) -> String {
+        format!("{whose}: {}; before: {}", self.text(), before.text())
+    }
+}
+
+/// What is changed of somebody's rights, told to whoever holds them as they are.
+pub(crate) enum Change {
+    /// All of them.
+    To(Rights),
+    /// One role becomes another one in the same place; what it was, in words.
+    Role(String, Role),
+    /// One role is taken away.
+    Take(String),
+    /// One more.
+    Give(Grant),
+    Teams(Vec<String>),
+}
+
+impl Change {
+    /// What they are afterwards.
+    ///
+    /// # Errors
+    /// When what is to be changed is not there any more.
+    pub(crate) fn apply(self, now: &Rights) -> Result<Rights> {
+        let Rights { mut teams, mut grants } = now.clone();
+        let find = |grants: &[Grant], before: &str| {
+            let gone = || {
+                Problem::new(StatusCode::CONFLICT, "that role is not there any more: somebody changed it meanwhile; load the page again")
+            };
+            grants.iter().position(|grant| grant_text(grant) == before).ok_or_else(gone)
+        };
+        match self {
+            Self::To(rights) => return Ok(rights),
+            Self::Role(before, role) => {
+                let at = find(&grants, &before)?;
+                grants[at].role = role;
+            }
+            Self::Take(before) => {
+                grants.remove(find(&grants, &before)?);
+                if grants.is_empty() {
+                    return Err(Problem::invalid("the last role stays: remove the person or revoke the token instead"));
+                }
+            }
+            Self::Give(grant) => grants.push(grant),
+            Self::Teams(new) => teams = new,
+        }
+        let mut seen = Vec::new();
+        grants.retain(|grant| {
+            !seen.contains(grant) && {
+                seen.push(grant.clone());
+                true
+            }
+        });
+        Ok(Rights { teams, grants })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rights(roles: &[Role]) -> Rights {
+        let grant = |role: &Role| Grant { role: *role, scope: Scope { webhook: None, environment: None } };
+        Rights { teams: Vec::new(), grants: roles.iter().map(grant).collect() }
+    }
+
+    #[test]
+    fn one_role_is_changed_or_taken_away_and_the_last_one_stays() {
+        let (viewer, now) = ("viewer of every webhook in every environment", rights(&[Role::Viewer, Role::Approver]));
+        let after = |change: Change, now: &Rights| change.apply(now).ok().map(|rights| grants_text(&rights.grants));
+        let everywhere = |roles: &[Role]| Some(grants_text(&rights(roles).grants));
+        assert_eq!(after(Change::Role(viewer.into(), Role::Admin), &now), everywhere(&[Role::Admin, Role::Approver]));
+        assert_eq!(after(Change::Role(viewer.into(), Role::Approver), &now), everywhere(&[Role::Approver]), "none is there twice");
+        assert_eq!(after(Change::Take(viewer.into()), &now), everywhere(&[Role::Approver]));
+        assert_eq!(after(Change::Take(viewer.into()), &rights(&[Role::Viewer])), None, "the last one");
+        assert_eq!(after(Change::Take(viewer.into()), &rights(&[Role::Admin])), None, "what is not there");
+    }
 }

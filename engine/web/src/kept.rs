@@ -4,48 +4,67 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use hookwright_core::status::DeploymentStatus;
+use hookwright_core::status::{DeploymentStatus, SubscriptionStatus};
 use hookwright_core::{Deployment, EnvironmentName, Hold, Promotion, ReleaseId, WebhookName};
 use hookwright_store::{FailedDeployment, NewestRun, PromotionFilter, ReleaseInfo, Store, WebhookRecord};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::error::Result;
+use crate::show::visible;
 
 /// So many webhooks and open promotions are read at a time; all are.
 const PORTION: u32 = 2_000;
 
 /// What the board needs of a spec: reading all of every webhook's is most of what a large board would cost.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Outline {
+struct Outline {
+    title: Option<String>,
+    owners: Vec<String>,
+    environments: Vec<Place>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    name: EnvironmentName,
+}
+
+/// A webhook in an environment.
+pub(crate) struct KnownPlace {
+    pub(crate) environment: EnvironmentName,
+    /// Whether `webhook.yaml` declares it; else something is live there all the same.
+    pub(crate) declared: bool,
+    /// Those that have not ended, the newest last.
+    pub(crate) deployments: Vec<Deployment>,
+    pub(crate) promotions: Vec<Promotion>,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) failure: Option<FailedDeployment>,
+    /// How its triggers that fire here are.
+    pub(crate) triggers: Vec<SubscriptionStatus>,
+}
+
+impl KnownPlace {
+    pub(crate) const fn new(environment: EnvironmentName, declared: bool) -> Self {
+        Self { environment, declared, deployments: Vec::new(), promotions: Vec::new(), hold: None, failure: None, triggers: Vec::new() }
+    }
+}
+
+/// A webhook with its places in the order in which `webhook.yaml` has them, those that it does not declare any more behind.
+pub(crate) struct KnownWebhook {
+    pub(crate) name: WebhookName,
     pub(crate) title: Option<String>,
     pub(crate) owners: Vec<String>,
-    pub(crate) environments: Vec<Place>,
+    pub(crate) run: Option<NewestRun>,
+    pub(crate) places: Vec<KnownPlace>,
 }
-
-#[derive(Clone, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) name: EnvironmentName,
-}
-
-/// By webhook and environment.
-pub(crate) type ByPlace<T> = HashMap<(WebhookName, EnvironmentName), T>;
 
 /// Everything, whoever may see it.
 #[derive(Default)]
 pub(crate) struct Known {
     /// Every webhook, by name.
-    pub(crate) records: Vec<WebhookRecord>,
-    pub(crate) specs: BTreeMap<WebhookName, Outline>,
-    pub(crate) runs: BTreeMap<WebhookName, NewestRun>,
+    pub(crate) webhooks: Vec<KnownWebhook>,
     pub(crate) releases: BTreeMap<ReleaseId, ReleaseInfo>,
-    pub(crate) deployments: ByPlace<Vec<Deployment>>,
-    /// Where something is live that the spec does not declare any more.
-    pub(crate) undeclared: HashMap<WebhookName, Vec<EnvironmentName>>,
-    pub(crate) promotions: ByPlace<Vec<Promotion>>,
-    pub(crate) holds: ByPlace<Hold>,
-    pub(crate) failures: ByPlace<FailedDeployment>,
 }
 
 /// What is kept, and how often anything had changed before it was read.
@@ -68,41 +87,81 @@ impl KeptBoard {
     }
 }
 
+/// Where in [`Known::webhooks`] and in its places something belongs.
+type Index = HashMap<WebhookName, usize>;
+
 impl Known {
+    pub(crate) fn has(&self, name: &WebhookName) -> bool {
+        self.webhooks.binary_search_by(|known| known.name.cmp(name)).is_ok()
+    }
+
     async fn read(store: &Store) -> Result<Self> {
-        let outline = |text: &str| serde_json::from_str(text).unwrap_or_default();
-        let mut known = Self {
-            records: records(store).await?,
-            specs: store.board_specs().await?.into_iter().map(|(name, text)| (name, outline(&text))).collect(),
-            runs: store.board_runs().await?,
-            releases: store.board_releases().await?,
-            failures: failures(store.board_failures(None).await?),
-            ..Self::default()
-        };
-        for deployment in store.deployment_list_active().await? {
-            let (webhook, environment) = (&deployment.webhook, &deployment.environment);
-            let declares = |outline: &Outline| outline.environments.iter().any(|place| place.name == *environment);
-            if deployment.status == DeploymentStatus::Live && !known.specs.get(webhook).is_some_and(declares) {
-                known.undeclared.entry(webhook.clone()).or_default().push(environment.clone());
-            }
-            known.deployments.entry((deployment.webhook.clone(), deployment.environment.clone())).or_default().push(deployment);
+        let mut outlines = store.board_specs().await?;
+        let mut runs = store.board_runs().await?;
+        let mut known = Self { webhooks: Vec::new(), releases: store.board_releases().await? };
+        for WebhookRecord { name, .. } in records(store).await? {
+            let outline = outlines.remove(&name).and_then(|text| serde_json::from_str(&text).ok());
+            let Outline { title, owners, environments } = outline.unwrap_or_default();
+            let places = environments.into_iter().map(|place| KnownPlace::new(place.name, true)).collect();
+            let (title, owners) = (title.as_deref().map(visible), owners.iter().map(|owner| visible(owner)).collect());
+            known.webhooks.push(KnownWebhook { run: runs.remove(&name), name, title, owners, places });
         }
+        known.webhooks.sort_by(|one, other| one.name.cmp(&other.name));
+        let index: Index = known.webhooks.iter().enumerate().map(|(at, known)| (known.name.clone(), at)).collect();
+        for deployment in store.deployment_list_active().await? {
+            let Some(webhook) = index.get(&deployment.webhook).and_then(|at| known.webhooks.get_mut(*at)) else { continue };
+            let is_known = webhook.places.iter().any(|place| place.environment == deployment.environment);
+            if deployment.status == DeploymentStatus::Live && !is_known {
+                webhook.places.push(KnownPlace::new(deployment.environment.clone(), false));
+            }
+            // One on its way out is in no cell of its own.
+            if let Some(place) = webhook.places.iter_mut().find(|place| place.environment == deployment.environment) {
+                place.deployments.push(deployment);
+            }
+        }
+        known.fill(store, &index).await?;
+        Ok(known)
+    }
+
+    fn place(&mut self, index: &Index, webhook: &WebhookName, environment: &EnvironmentName) -> Option<&mut KnownPlace> {
+        let webhook = self.webhooks.get_mut(*index.get(webhook)?)?;
+        webhook.places.iter_mut().find(|place| place.environment == *environment)
+    }
+
+    /// Puts in its place what waits, holds, failed and fires there.
+    async fn fill(&mut self, store: &Store, index: &Index) -> Result<()> {
         let mut open = PromotionFilter { open: true, limit: PORTION, ..PromotionFilter::default() };
         loop {
             let portion = store.promotion_list(&open).await?;
             let is_last = portion.len() < PORTION as usize;
             open.before = portion.last().map(|last| last.id);
             for promotion in portion {
-                known.promotions.entry((promotion.webhook.clone(), promotion.environment.clone())).or_default().push(promotion);
+                if let Some(place) = self.place(index, &promotion.webhook, &promotion.environment) {
+                    place.promotions.push(promotion);
+                }
             }
             if is_last {
                 break;
             }
         }
         for hold in store.hold_list().await? {
-            known.holds.insert((hold.webhook.clone(), hold.environment.clone()), hold);
+            if let Some(place) = self.place(index, &hold.webhook, &hold.environment) {
+                place.hold = Some(hold);
+            }
         }
-        Ok(known)
+        for failed in store.board_failures(None).await? {
+            if let Some(place) = self.place(index, &failed.webhook, &failed.environment) {
+                place.failure = Some(failed);
+            }
+        }
+        for subscription in store.subscription_list_all().await? {
+            let (webhook, environment) = (&subscription.place.webhook, &subscription.place.environment);
+            let place = self.place(index, webhook, environment).filter(|_| subscription.status != SubscriptionStatus::Off);
+            if let Some(place) = place {
+                place.triggers.push(subscription.status);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -116,9 +175,4 @@ async fn records(store: &Store) -> Result<Vec<WebhookRecord>> {
             return Ok(records);
         }
     }
-}
-
-/// By their places.
-pub(crate) fn failures(list: Vec<FailedDeployment>) -> ByPlace<FailedDeployment> {
-    list.into_iter().map(|failed| ((failed.webhook.clone(), failed.environment.clone()), failed)).collect()
 }

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use hookwright_control::Approved;
 use hookwright_core::status::PromotionStatus;
 use hookwright_core::{
     Action, DeploymentId, EnvironmentName, GateVerdict, Origin, Promotion, PromotionId, ReleaseId, RunId, Timestamp, VerdictKind,
@@ -137,6 +138,8 @@ pub(crate) struct PromotionView {
     created_at: Timestamp,
     #[schema(value_type = Option<i64>)]
     ended_at: Option<Timestamp>,
+    /// What is to be said of what was just done, as a sentence: that somebody had approved it before, and how many others have to.
+    note: Option<String>,
 }
 
 impl From<Promotion> for PromotionView {
@@ -144,7 +147,7 @@ impl From<Promotion> for PromotionView {
         let Promotion { id, webhook, environment, release, origin, status, status_reason, verdicts, deployment, created_at, ended_at } =
             promotion;
         let (origin, verdicts) = (origin.into(), verdicts.into_iter().map(GateView::from).collect());
-        Self { id, webhook, environment, release, origin, status, status_reason, verdicts, deployment, created_at, ended_at }
+        Self { id, webhook, environment, release, origin, status, status_reason, verdicts, deployment, created_at, ended_at, note: None }
     }
 }
 
@@ -219,7 +222,7 @@ async fn promote(
     answer(&state, state.control.promote(&caller.actor, &webhook, &environment, choice.release.as_ref()).await?).await
 }
 
-/// Says yes to what waits.
+/// Says yes to what waits. A person counts once; whoever says it again is told so.
 #[utoipa::path(post, path = "/webhooks/{webhook}/environments/{environment}/approve", tag = "promotions", request_body = Choice,
     security(("bearer" = ["approver"])), responses(
         (status = 200, description = "The promotion.", body = PromotionView),
@@ -232,7 +235,18 @@ async fn approve(
     Body(choice): Body<Choice>,
 ) -> Result<Json<PromotionView>> {
     let Choice { release, reason } = check(choice)?;
-    answer(&state, state.control.approve(&caller.actor, &webhook, &environment, release.as_ref(), reason).await?).await
+    let Approved { promotion, left } = state.control.approve(&caller.actor, &webhook, &environment, release.as_ref(), reason).await?;
+    let Json(view) = answer(&state, promotion).await?;
+    Ok(Json(PromotionView { note: left.map(approved_already), ..view }))
+}
+
+/// What somebody is told who had approved it before.
+pub(crate) fn approved_already(left: usize) -> String {
+    match left {
+        0 => "you have approved already; nobody else has to".to_owned(),
+        1 => "you have approved already; one more person is needed".to_owned(),
+        many => format!("you have approved already; {many} more people are needed"),
+    }
 }
 
 /// Says no to what waits: the promotion ends.

@@ -24,6 +24,7 @@ templates! {
     "layout.html",
     "parts.html",
     "lines.html",
+    "log.html",
     "pages/board.html",
     "pages/compare.html",
     "pages/deployment.html",
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_template_renders_its_sample_and_escapes_it() {
-        let mut seen = vec!["layout.html", "parts.html"];
+        let mut seen = vec!["layout.html", "parts.html", "log.html"];
         check::<pages::lines::LinesView>(&mut seen);
         check::<pages::board::BoardPage>(&mut seen);
         check::<pages::compare::ComparePage>(&mut seen);

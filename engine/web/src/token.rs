@@ -13,11 +13,11 @@ use utoipa_axum::routes;
 use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
-use crate::grant::{GrantView, check_holder, grant_text};
+use crate::grant::{Change, GrantView, Rights, check_holder, grants_text};
 use crate::page::{Filling, Limit, Page};
 
 pub(crate) fn routes() -> OpenApiRouter<WebState> {
-    OpenApiRouter::new().routes(routes!(token_list, token_create)).routes(routes!(token_revoke))
+    OpenApiRouter::new().routes(routes!(token_list, token_create)).routes(routes!(token_change, token_revoke))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -37,6 +37,17 @@ struct TokenQuery {
 struct NewToken {
     /// Whose it is, 1 to 128 characters; distinct approvers have distinct users.
     user: String,
+    /// Teams of the user, as approvals name them.
+    #[serde(default)]
+    teams: Vec<String>,
+    /// What it may do; at least one.
+    grants: Vec<GrantView>,
+}
+
+/// What a token may do from now on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangedToken {
     /// Teams of the user, as approvals name them.
     #[serde(default)]
     teams: Vec<String>,
@@ -110,11 +121,44 @@ pub(crate) async fn create(
     check_holder(user, teams, grants)?;
     let mut tx = state.store.begin().await?;
     let (id, token) = tx.token_create(user, teams, grants).await?;
-    let detail = format!("{id} for {user}: {}", grants.iter().map(grant_text).collect::<Vec<_>>().join(", "));
+    let detail = format!("{id} for {user}: {}", grants_text(grants));
     let (user, action) = (caller.actor.user.as_str(), "token.created");
     tx.audit_append(NewAudit { user, action, webhook: None, environment: None, detail: &detail }).await?;
     tx.commit("token.created").await?;
     Ok((id, token))
+}
+
+/// Gives a token other teams and grants, which hold at once, also for whoever is signed in with it.
+#[utoipa::path(put, path = "/tokens/{token}", tag = "tokens", request_body = ChangedToken, security(("bearer" = ["admin"])),
+    responses((status = 204, description = "They hold.")))]
+async fn token_change(
+    State(state): State<WebState>,
+    caller: Caller,
+    Path(id): Path<TokenId>,
+    Body(changed): Body<ChangedToken>,
+) -> Result<StatusCode> {
+    let grants = changed.grants.into_iter().map(Grant::from).collect();
+    change(&state, &caller, &id, Change::To(Rights { teams: changed.teams, grants })).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes what a token may do, for admins.
+pub(crate) async fn change(state: &WebState, caller: &Caller, id: &TokenId, change: Change) -> Result<()> {
+    caller.must(Action::Administer)?;
+    let mut tx = state.store.begin().await?;
+    let TokenInfo { user, teams, grants, .. } = tx.token_lock(id).await?.ok_or_else(|| unknown(id))?;
+    let before = Rights { teams, grants };
+    let after = change.apply(&before)?;
+    check_holder(&user, &after.teams, &after.grants)?;
+    tx.token_change(id, &after.teams, &after.grants).await?;
+    let (action, detail) = ("token.changed", after.instead_of(&before, &format!("{id} of {user}")));
+    tx.audit_append(NewAudit { user: &caller.actor.user, action, webhook: None, environment: None, detail: &detail }).await?;
+    tx.commit("token.changed").await?;
+    Ok(())
+}
+
+fn unknown(id: &TokenId) -> Problem {
+    Problem::not_found(format!("there is no valid token {id}"))
 }
 
 /// Makes a token worthless from now on; streams that it opened end within a minute.
@@ -129,9 +173,7 @@ async fn token_revoke(State(state): State<WebState>, caller: Caller, Path(id): P
 pub(crate) async fn revoke(state: &WebState, caller: &Caller, id: &TokenId) -> Result<()> {
     caller.must(Action::Administer)?;
     let mut tx = state.store.begin().await?;
-    let Some(holder) = tx.token_revoke(id).await? else {
-        return Err(Problem::not_found(format!("there is no valid token {id}")));
-    };
+    let holder = tx.token_revoke(id).await?.ok_or_else(|| unknown(id))?;
     let (user, action, detail) = (caller.actor.user.as_str(), "token.revoked", format!("{id} of {holder}"));
     tx.audit_append(NewAudit { user, action, webhook: None, environment: None, detail: &detail }).await?;
     tx.commit("token.revoked").await?;

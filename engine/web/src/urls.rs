@@ -62,9 +62,11 @@ pub(crate) mod pattern {
     pub(crate) const ACCOUNT: &str = "/settings/account";
     pub(crate) const PEOPLE: &str = "/settings/people";
     pub(crate) const PEOPLE_PASSWORD: &str = "/settings/people/password";
+    pub(crate) const PEOPLE_CHANGE: &str = "/settings/people/change";
     pub(crate) const PEOPLE_LINK: &str = "/settings/people/link";
     pub(crate) const PEOPLE_REMOVE: &str = "/settings/people/remove";
     pub(crate) const TOKENS: &str = "/settings/tokens";
+    pub(crate) const TOKEN_CHANGE: &str = "/settings/tokens/change";
     pub(crate) const TOKEN_REVOKE: &str = "/settings/tokens/revoke";
     pub(crate) const AUDIT: &str = "/settings/audit";
     pub(crate) const AUDIT_EXPORT: &str = "/settings/audit.csv";
@@ -72,9 +74,9 @@ pub(crate) mod pattern {
 }
 
 pub(crate) use pattern::{
-    ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, OPENID, OPENID_BACK, OPENID_SIGN_OUT, PEOPLE, PEOPLE_LINK,
-    PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, STATUS, THEME,
-    TOKEN_REVOKE, TOKENS,
+    ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, OPENID, OPENID_BACK, OPENID_SIGN_OUT, PEOPLE, PEOPLE_CHANGE,
+    PEOPLE_LINK, PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, STATUS,
+    THEME, TOKEN_CHANGE, TOKEN_REVOKE, TOKENS,
 };
 
 /// The badge of a webhook in an environment, for anybody.
@@ -136,6 +138,11 @@ pub(crate) fn webhook_run(name: &WebhookName) -> String {
 
 pub(crate) fn spec(name: &WebhookName) -> String {
     format!("/webhooks/{name}/spec")
+}
+
+/// The file as a run found it.
+pub(crate) fn spec_of(name: &WebhookName, run: RunId) -> String {
+    format!("/webhooks/{name}/spec?run={run}")
 }
 
 pub(crate) fn releases(name: &WebhookName) -> String {

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::WebState;
 use crate::caller::Caller;
 use crate::error::{Body, Path, Problem, Query, Result};
-use crate::grant::{GrantView, check_holder, check_name, grant_text};
+use crate::grant::{Change, GrantView, Rights, check_holder, check_name, grants_text};
 use crate::page::{Filling, Limit, Page};
 use crate::password::Passwords;
 
@@ -161,16 +161,23 @@ async fn user_change(
     Path(name): Path<String>,
     Body(changed): Body<ChangedUser>,
 ) -> Result<StatusCode> {
-    caller.must(Action::Administer)?;
-    let grants: Vec<Grant> = changed.grants.into_iter().map(Grant::from).collect();
-    check_holder(&name, &changed.teams, &grants)?;
-    let mut tx = state.store.begin().await?;
-    if !tx.user_change(&name, &changed.teams, &grants).await? {
-        return Err(unknown(&name));
-    }
-    audit(&mut tx, &caller, "user.changed", &described(&name, &grants)).await?;
-    tx.commit("user.changed").await?;
+    let grants = changed.grants.into_iter().map(Grant::from).collect();
+    change(&state, &caller, &name, Change::To(Rights { teams: changed.teams, grants })).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes what somebody with a password may do, for admins.
+pub(crate) async fn change(state: &WebState, caller: &Caller, name: &str, change: Change) -> Result<()> {
+    caller.must(Action::Administer)?;
+    let mut tx = state.store.begin().await?;
+    let User { teams, grants, .. } = tx.user_lock(name).await?.ok_or_else(|| unknown(name))?;
+    let before = Rights { teams, grants };
+    let after = change.apply(&before)?;
+    check_holder(name, &after.teams, &after.grants)?;
+    tx.user_change(name, &after.teams, &after.grants).await?;
+    audit(&mut tx, caller, "user.changed", &after.instead_of(&before, name)).await?;
+    tx.commit("user.changed").await?;
+    Ok(())
 }
 
 /// Removes somebody and ends every session; tokens stay. Whom the provider knows stays outside until they are linked again.
@@ -259,7 +266,7 @@ fn unknown(name: &str) -> Problem {
 }
 
 fn described(name: &str, grants: &[Grant]) -> String {
-    format!("{name}: {}", grants.iter().map(grant_text).collect::<Vec<_>>().join(", "))
+    format!("{name}: {}", grants_text(grants))
 }
 
 async fn audit(tx: &mut Tx, caller: &Caller, action: &str, detail: &str) -> Result<()> {

@@ -104,6 +104,9 @@ struct InstanceView {
     restarts: u32,
     #[schema(value_type = Option<i64>)]
     started_at: Option<Timestamp>,
+    /// When it is started again, of one that is `backing_off`.
+    #[schema(value_type = Option<i64>)]
+    restart_at: Option<Timestamp>,
     /// The last thing that went wrong, as a sentence.
     reason: Option<String>,
     /// Processor time used since it started.
@@ -113,8 +116,8 @@ struct InstanceView {
 
 impl From<InstanceStatus> for InstanceView {
     fn from(instance: InstanceStatus) -> Self {
-        let InstanceStatus { ordinal, state, address, restarts, started_at, reason, cpu_millis, memory_bytes } = instance;
-        Self { ordinal, state, address, restarts, started_at, reason, cpu_millis, memory_bytes }
+        let InstanceStatus { ordinal, state, address, restarts, started_at, restart_at, reason, cpu_millis, memory_bytes } = instance;
+        Self { ordinal, state, address, restarts, started_at, restart_at, reason, cpu_millis, memory_bytes }
     }
 }
 

@@ -173,6 +173,12 @@ impl Browser {
         element.attr("href").await.expect("an attribute").expect("an address")
     }
 
+    /// The exact time behind its words.
+    pub(super) async fn time_of(&self, selector: &str) -> String {
+        let element = self.driver.find(By::Css(selector)).await.expect("a time");
+        element.attr("datetime").await.expect("an attribute").expect("a time")
+    }
+
     pub(super) async fn run(&self, script: &str) -> Value {
         self.driver.execute(script, Vec::new()).await.expect("the script runs").json().clone()
     }

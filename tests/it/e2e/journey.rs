@@ -185,11 +185,19 @@ async fn a_first_push_with_a_mistake_is_said_where_people_look_and_a_later_one_n
     let (line, mark) = lines.split_once("^^^^").expect("the place is marked below its line");
     assert!(line.lines().count() >= 3 && mark.contains("did you mean"), "{lines}");
     found.extend(inspect(&browser, "run-with-mistake").await);
+    // There is no valid revision yet, and the file is shown all the same, as later ones are.
+    browser.press("#run a[href*='/spec']").await;
+    browser.until_text("the mistake in its place", ".source .wrong mark", "handlr").await;
+    browser.until_text("what is wrong", ".remark", "did you mean").await;
+    found.extend(inspect(&browser, "spec-first-wrong").await);
+    browser.open("/webhooks/hello-python/spec").await;
+    browser.until_text("the same by its own address", ".source .wrong mark", "handlr").await;
     browser.open("/webhooks/hello-python").await;
     browser.until_text("its runs, for there is no webhook yet", "h1", "Runs").await;
     browser.until_text("what went wrong, in a line", ".row-why", "handlr").await;
 
     copy.edit("webhook.yaml", "handlr:", "handler:");
+    let first = daemon.get("/api/v1/runs?webhook=hello-python").await["items"][0]["id"].as_str().expect("a run").to_owned();
     for (number, text) in [(2, "one"), (3, "two")] {
         copy.write("notes.txt", text).commit("Mend");
         copy.push(&daemon, "hello-python");
@@ -200,5 +208,8 @@ async fn a_first_push_with_a_mistake_is_said_where_people_look_and_a_later_one_n
     browser.until_text("where the outputs came from", "#run .row-meta a", "from run 2").await;
     browser.open(&format!("/runs/{run}/stages/made")).await;
     browser.until_text("the same beside its log", ".facts a", "from run 2").await;
+    browser.open(&format!("/runs/{first}")).await;
+    browser.press("#run a[href*='/spec']").await;
+    browser.until_text("the file as that run found it", ".source .wrong mark", "handlr").await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -133,3 +133,44 @@ async fn failed_tests_are_named_first_with_message_and_stack() {
     browser.until_text("that nothing matches", "main", "No test of it matches").await;
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
+
+#[tokio::test]
+async fn the_live_log_of_a_deployment_is_searched_as_that_of_a_stage_is() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
+    copy.edit(
+        "server.py",
+        "    print(f\"listening",
+        "    for n in range(3000): print('line', n)\n    print('a needle <b>in</b> it', flush=True)\n    print(f\"listening",
+    )
+    .commit("Talk");
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello").await;
+    let browser = Browser::start(&daemon, Script::On).await;
+    browser.sign_in(daemon.token(), Script::On).await;
+    browser.open("/webhooks/hello-python").await;
+    browser.press("#logs .tail a").await;
+    browser.until_text("the end of the log", "#log li", "listening on port").await;
+    browser.type_keys("/").await;
+    browser.type_keys("NEEDLE").await;
+    browser.press_key(thirtyfour::Key::Enter).await;
+    browser.until_text("how much was found", ".log [role=status]", "1 line contains “NEEDLE”").await;
+    browser.until_text("what was found", "#log li", "a needle <b>in</b> it").await;
+    assert_eq!(browser.count("#log li").await, 1);
+    let found = inspect(&browser, "deployment-searched").await;
+    // Its number leads to where it stands in the whole log.
+    browser.press("#log li a").await;
+    browser.until_text("the line among the others", "#log li.marked", "a needle").await;
+    browser.until_text("those around it", "#log li", "line 2999").await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    let plain = Browser::start(&daemon, Script::Off).await;
+    plain.sign_in(daemon.token(), Script::Off).await;
+    let deployment = browser.path().await;
+    plain.open(&deployment).await;
+    plain.fill("input[name=find]", "no such words").await;
+    plain.press(".log-bar form button").await;
+    plain.until_text("that nothing was found", ".log [role=status]", "0 lines contain").await;
+    plain.press(".log [role=status] a").await;
+    plain.until_text("the whole log", "#log li", "line 1").await;
+}

@@ -2,6 +2,7 @@
 
 mod access;
 mod browser;
+mod due;
 mod events;
 mod journey;
 mod live;

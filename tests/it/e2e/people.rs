@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::BINARY;
 use super::browser::{Browser, Script};
+use super::look::inspect;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -87,7 +88,15 @@ async fn two_people_approve_through_the_pages_and_one_of_them_twice_is_still_one
         .env("HOOKWRIGHT_TOKEN", made["token"].as_str().expect("a token"))
         .output()
         .expect("the client runs");
-    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    let said = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(again.status.success() && said.contains("you have approved already; one more person is needed"), "{said}");
+    rosa.press("button[value=approve]").await;
+    rosa.until_text("the same on the page", ".said", "You have approved already; one more person is needed").await;
+    rosa.until_text("how far it is", "#gates", "1 of 2 approvals").await;
+    let path = "/api/v1/webhooks/hello-python/environments/production/approve";
+    let client = Client::new().post(format!("{}{path}", daemon.address())).bearer_auth(made["token"].as_str().expect("a token"));
+    let answer: serde_json::Value = client.json(&json!({})).send().await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(answer["note"], "you have approved already; one more person is needed", "{answer}");
     assert_eq!(daemon.call("hello-python", "production", "/").await.0, 404, "one person is not two: {said}");
 
     let emil = Browser::start(&daemon, Script::On).await;
@@ -165,4 +174,84 @@ async fn a_session_ends_when_its_time_is_over_or_its_user_goes_and_rights_hold_a
     assert_eq!(page_status(&daemon, &cookie).await, 303, "whoever is gone is signed out");
     add(&daemon, "rosa", "viewer");
     assert_eq!(page_status(&daemon, &cookie).await, 303, "a new user of the name does not inherit the session");
+}
+
+#[tokio::test]
+async fn an_admin_changes_a_role_and_takes_it_away_on_the_page_and_it_is_written_down() {
+    let daemon = Daemon::start(BINARY).await;
+    add(&daemon, "rosa", "viewer");
+    let token = daemon.post("/api/v1/tokens", json!({ "user": "emil", "grants": [{ "role": "viewer", "scope": {} }] })).await;
+    let cookie = try_sign_in(&daemon, "rosa", PASSWORD, &[]).await.1.expect("a cookie");
+    let admin = Browser::start(&daemon, Script::On).await;
+    admin.sign_in(daemon.token(), Script::On).await;
+    admin.open("/settings/people").await;
+    admin.press(".rights summary").await;
+    admin.press(".rights select[name=role] option[value=admin]").await;
+    admin.press(".rights button[value=change]").await;
+    admin.until_text("the word about it", ".said", "The rights are changed").await;
+    admin.until_text("the role", ".row", "admin of every webhook in every environment").await;
+    assert_eq!(settings_status(&daemon, &cookie).await, 200, "it holds at once, in the session there is");
+
+    admin.press(".rights summary").await;
+    admin.fill(".rights input[name=webhook]", "shop").await;
+    admin.press(".rights button[value=give]").await;
+    admin.until_text("one more role", ".row", "developer of shop in every environment").await;
+    admin.press(".rights summary").await;
+    admin.press(".rights form button[value=take]").await;
+    admin.until("the page with one role left", ".rights:not(:has(button[value=take]))").await;
+    let text = admin.until_text("what is left", ".row .row-main", "developer of shop").await;
+    assert!(!text.contains("admin of"), "{text}");
+    assert_eq!(settings_status(&daemon, &cookie).await, 403, "what is taken away is gone at once");
+    admin.press(".rights summary").await;
+    admin.until_text("that the last one stays", ".rights", "The last role stays").await;
+    admin.fill(".rights input[name=teams]", "acme/leads").await;
+    admin.press(".rights button[value=teams]").await;
+    admin.until_text("the team", ".row .row-main", "acme/leads").await;
+    admin.press(".rights summary").await;
+    let mut found = inspect(&admin, "people-role").await;
+
+    admin.open("/settings/tokens").await;
+    admin.press(".row:has(button.danger):last-child .rights summary").await;
+    admin.press(".row:last-child .rights select[name=role] option[value=approver]").await;
+    admin.press(".row:last-child .rights button[value=change]").await;
+    admin.until_text("the role of the token", ".row:last-child", "approver of every webhook").await;
+    let list = daemon.get("/api/v1/tokens").await;
+    let mut tokens = list["items"].as_array().expect("tokens").iter();
+    let changed = tokens.find(|one| one["id"] == token["id"]).expect("the token");
+    assert_eq!(changed["grants"][0]["role"], "approver", "{list}");
+
+    let audit = daemon.get("/api/v1/audit").await.to_string();
+    for line in [
+        "rosa: admin of every webhook in every environment; before: viewer of every webhook in every environment",
+        "rosa: developer of shop in every environment; before: admin of every webhook",
+        "token.changed",
+    ] {
+        assert!(audit.contains(line), "{line} is missing in {audit}");
+    }
+    admin.press(".row:last-child .rights summary").await;
+    found.extend(inspect(&admin, "tokens-role").await);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    // A form that no page of the session holds changes nothing.
+    let forged = Client::builder().redirect(Policy::none()).build().expect("a client");
+    let admins = try_sign_in_with_token(&daemon).await;
+    let request = forged.post(format!("{}/settings/people/change", daemon.address())).header(COOKIE, admins);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.body("csrf=0&id=rosa&act=give&role=admin").send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 403);
+    assert!(!daemon.get("/api/v1/users").await.to_string().contains("admin"), "a forged form gives no role");
+}
+
+async fn settings_status(daemon: &Daemon, cookie: &str) -> u16 {
+    let client = Client::builder().redirect(Policy::none()).build().expect("a client");
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    client.get(format!("{}/settings/people", daemon.address())).header(COOKIE, cookie).send().await.expect("an answer").status().as_u16()
+}
+
+/// The admin's cookie.
+async fn try_sign_in_with_token(daemon: &Daemon) -> String {
+    let client = Client::builder().redirect(Policy::none()).build().expect("a client");
+    let request = client.post(format!("{}/sign-in", daemon.address())).header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.body(format!("token={}", daemon.token())).send().await.expect("an answer");
+    let cookie = answer.headers()[SET_COOKIE].to_str().expect("a text").to_owned();
+    cookie.split(';').next().unwrap_or_default().to_owned()
 }

@@ -139,3 +139,53 @@ config:
     plain.until_text("the commands without script", "#addresses pre", "curl -i").await;
     plain.until_text("the lines without script", "#logs .tail", "listening on port").await;
 }
+
+#[tokio::test]
+async fn what_webhook_yaml_does_not_declare_any_more_is_marked_with_the_command_that_ends_it() {
+    let daemon = Daemon::start(BINARY).await;
+    let copy = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
+    let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
+    let spec = spec.split("environments:").next().unwrap_or_default().to_owned();
+    copy.write("webhook.yaml", &format!("{spec}\nenvironments:\n  development: {{}}\n")).commit("Begin");
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "development", "Hello").await;
+    copy.write("webhook.yaml", &format!("{spec}\nenvironments:\n  testing: {{}}\n")).commit("Call it testing");
+    copy.push(&daemon, "hello-python");
+    daemon.answers("hello-python", "testing", "Hello").await;
+
+    let command = "hookwright undeploy hello-python development";
+    let browser = Browser::start(&daemon, Script::Off).await;
+    browser.sign_in(daemon.token(), Script::Off).await;
+    browser.until_text("the mark on the board", "td[data-column=development] .tag", "not in webhook.yaml any more").await;
+    browser.open("/webhooks/hello-python").await;
+    browser.until_text("the command on the webhook's page", ".flow .command", command).await;
+    browser.open("/webhooks/hello-python/environments/testing").await;
+    let base = format!("{}/w/hello-python/testing/", daemon.address());
+    browser.until_text("how it is called", "#addresses pre", &format!("curl -i {base}")).await;
+    assert_eq!(browser.count("#left-over").await, 0, "what is declared is not left over");
+    browser.open("/webhooks/hello-python/environments/development").await;
+    browser.until_text("the command on the environment's page", "#left-over pre", command).await;
+    let shown = browser.until("the command", "#left-over pre").await;
+
+    let looks = Browser::start(&daemon, Script::On).await;
+    looks.sign_in(daemon.token(), Script::On).await;
+    looks.open("/webhooks/hello-python/environments/development").await;
+    let found = inspect(&looks, "environment-left-over").await;
+    assert!(found.is_empty(), "{}", found.join("\n"));
+
+    // What is shown is what ends it.
+    let words: Vec<&str> = shown.split_whitespace().skip(1).collect();
+    let ended = std::process::Command::new(BINARY)
+        .args(&words)
+        .env("HOOKWRIGHT_SERVER", daemon.address())
+        .env("HOOKWRIGHT_TOKEN", daemon.token())
+        .output()
+        .expect("the client runs");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    browser.open("/webhooks/hello-python/environments/development").await;
+    browser.until_text("that nothing is live", "h1", "hello-python in development").await;
+    assert_eq!(browser.count("#left-over").await, 0, "what is ended is not marked any more");
+    browser.open("/webhooks/hello-python").await;
+    browser.until_text("what is declared", ".flow", "testing").await;
+    assert_eq!(browser.count(".flow .flow-step").await, 1);
+}

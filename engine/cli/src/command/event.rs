@@ -201,6 +201,9 @@ async fn show(client: &Client, event: &str, json: bool) -> Result<ExitCode> {
             if delivery["replay"] == true { " (replay)" } else { "" },
             text(&delivery["status_reason"])
         );
+        if delivery["status"] == "waiting" && delivery["due_at"].is_number() {
+            say!("  next attempt at {}", instant(&delivery["due_at"]));
+        }
         for attempt in part["attempts"].as_array().map(Vec::as_slice).unwrap_or_default() {
             let what = attempt["status"].as_u64().map_or_else(|| text(&attempt["error"]), |status| format!("answered {status}"));
             say!(

@@ -170,6 +170,12 @@ pub(crate) async fn token(client: &Client, token: Token) -> Result<ExitCode> {
             let columns = [("ID", "id"), ("USER", "user"), ("CREATED", "created_at"), ("REVOKED", "revoked_at"), ("GRANTS", "grants")];
             Ok(show(&client.get("/tokens").await?, json.json, &columns))
         }
+        Token::Change { id, rights } => {
+            let wish = json!({ "teams": rights.teams, "grants": [rights.grant()] });
+            client.send(Method::PUT, &format!("/tokens/{id}"), Some(&wish)).await?;
+            say!("{id} has these rights from now on");
+            Ok(ExitCode::SUCCESS)
+        }
         Token::Revoke { id } => {
             client.send(Method::DELETE, &format!("/tokens/{id}"), None).await?;
             say!("{id} is worthless from now on");

@@ -12,7 +12,7 @@ use super::read::items;
 use crate::arguments::{Decide, Hold, Place};
 use crate::client::Client;
 use crate::exit;
-use crate::output::{paragraph, say, text};
+use crate::output::{paragraph, plain, say, text};
 
 /// How long the gates may take to look at a decision before it is shown as they said before.
 const JUDGING: Duration = Duration::from_secs(3);
@@ -32,8 +32,9 @@ pub(crate) async fn act(client: &Client, action: &str, what: &Decide) -> Result<
     let before = promotions(client, what).await.unwrap_or_default();
     let path = format!("/webhooks/{}/environments/{}/{action}", what.webhook, what.environment);
     let promotion = client.post(&path, &json!({ "release": what.release, "reason": what.reason })).await?;
+    let note = promotion["note"].as_str().map(plain);
     let promotion = judged(client, what, promotion, &before).await?;
-    say!("{}", outcome(action, what, &promotion));
+    say!("{}", outcome(action, what, note.as_deref(), &promotion));
     Ok(if is_failed(&promotion) { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS })
 }
 
@@ -90,11 +91,14 @@ fn approvals(promotion: &Value) -> Option<String> {
     gate.filter_map(Value::as_str).find(|reason| reason.starts_with("approved by")).map(|reason| text(&json!(reason)))
 }
 
-fn outcome(action: &str, what: &Decide, promotion: &Value) -> String {
+fn outcome(action: &str, what: &Decide, note: Option<&str>, promotion: &Value) -> String {
     let Decide { webhook, environment, .. } = what;
     let release = text(&promotion["release"]);
     let done = match action {
-        "approve" => approvals(promotion).unwrap_or_else(|| "your approval is noted".to_owned()),
+        "approve" => match note {
+            Some(note) => note.to_owned(),
+            None => approvals(promotion).unwrap_or_else(|| "your approval is noted".to_owned()),
+        },
         "override" => "overridden".to_owned(),
         "rollback" => format!("{environment} is held, so that nothing else arrives by itself"),
         _ => String::new(),
@@ -144,12 +148,19 @@ mod tests {
     #[test]
     fn a_decision_is_answered_with_what_happens_next() {
         let what = Decide { webhook: "shop".into(), environment: "production".into(), reason: None, release: None };
-        let says = |action: &str, promotion: Value| outcome(action, &what, &promotion);
+        let says = |action: &str, promotion: Value| outcome(action, &what, None, &promotion);
         let half = says("approve", promotion("waiting", ("wait", "1 of 2 approvals; it may be given by anyone")));
         assert_eq!(
             half,
             "your approval is noted; rel-1 of shop still waits for production: 1 of 2 approvals; it may be given by anyone\n    do this"
         );
+        let again = outcome(
+            "approve",
+            &what,
+            Some("you have approved already; one more person is needed"),
+            &promotion("waiting", ("wait", "1 of 2")),
+        );
+        assert!(again.starts_with("you have approved already; one more person is needed; rel-1 of shop still waits"), "{again}");
         let whole = says("approve", promotion("waiting", ("pass", "approved by otto, rosa")));
         assert!(whole.starts_with("approved by otto, rosa; rel-1 of shop goes to production now"), "{whole}");
         assert_eq!(says("promote", promotion("succeeded", ("pass", "no approval is asked for"))), "rel-1 of shop is live in production");

@@ -17,8 +17,18 @@ pub(super) fn evaluate(facts: &Facts<'_>) -> Verdict {
     waiting.or(verdicts.first()).cloned().unwrap_or_else(|| Verdict::pass("no approval is asked for"))
 }
 
-fn judge(facts: &Facts<'_>, policy: &Approvals) -> Verdict {
-    let users: BTreeSet<&str> = facts
+/// How many more people have to say yes under the policy that lacks most.
+pub(super) fn left(facts: &Facts<'_>) -> usize {
+    if facts.skips() {
+        return 0;
+    }
+    let policies = facts.policies.iter().filter_map(|policy| policy.approvals.as_ref());
+    policies.map(|policy| (policy.count as usize).saturating_sub(counted(facts, policy).len())).max().unwrap_or(0)
+}
+
+/// Whose approvals count.
+fn counted<'a>(facts: &Facts<'a>, policy: &Approvals) -> BTreeSet<&'a str> {
+    facts
         .approvals
         .iter()
         .filter(|approval| approval.decision == Decision::Approve && approval.release == facts.promotion.release)
@@ -29,7 +39,11 @@ fn judge(facts: &Facts<'_>, policy: &Approvals) -> Verdict {
             policy.from.is_empty() || policy.from.iter().any(|approver| approver.includes(&actor))
         })
         .map(|approval| approval.user.as_str())
-        .collect();
+        .collect()
+}
+
+fn judge(facts: &Facts<'_>, policy: &Approvals) -> Verdict {
+    let users = counted(facts, policy);
     let have = users.len();
     if have >= policy.count as usize {
         return Verdict::pass(format!("approved by {}", users.into_iter().collect::<Vec<_>>().join(", ")));

@@ -44,6 +44,11 @@ pub(crate) fn evaluate(facts: &Facts<'_>) -> Vec<GateVerdict> {
     verdicts
 }
 
+/// How many more people have to approve.
+pub(crate) fn approvals_left(facts: &Facts<'_>) -> usize {
+    approvals::left(facts)
+}
+
 /// The first verdict that decides: a block, else a wait; `None` when everything passed.
 pub(crate) fn obstacle(verdicts: &[GateVerdict]) -> Option<&GateVerdict> {
     let of = |kind| verdicts.iter().find(|verdict| verdict.verdict.kind == kind);

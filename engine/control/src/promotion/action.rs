@@ -12,6 +12,15 @@ use hookwright_store::{NewAudit, PromotionFilter, Tx};
 use super::{OPEN_LIMIT, end_in, open_in, spec_of, wake_all};
 use crate::{Control, Deps, Error, Result, rights};
 
+/// What came of saying yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approved {
+    /// What was approved.
+    pub promotion: PromotionId,
+    /// Of somebody who had approved it before: how many others have to. One person counts once.
+    pub left: Option<usize>,
+}
+
 impl Control {
     /// Promotes a release, or the newest that succeeded in the environments before. It is no approval; after a rollback it lifts the hold.
     ///
@@ -56,10 +65,23 @@ impl Control {
         environment: &EnvironmentName,
         release: Option<&ReleaseId>,
         reason: Option<String>,
-    ) -> Result<PromotionId> {
+    ) -> Result<Approved> {
         rights::allow(actor, Action::Approve, "approve", Some(webhook), Some(environment))?;
         let promotion = waiting(self.deps(), webhook, environment, release).await?;
-        self.decide(actor, promotion, Decision::Approve, reason).await
+        let before = self.deps().store.approval_list(webhook, environment, &promotion.release).await?;
+        let is_again = before.iter().any(|approval| approval.decision == Decision::Approve && approval.user == actor.user);
+        // Kept all the same: the one before may have expired, or be older than a hold.
+        let id = self.decide(actor, promotion.clone(), Decision::Approve, reason).await?;
+        let left = if is_again { Some(self.approvals_left(&promotion).await?) } else { None };
+        Ok(Approved { promotion: id, left })
+    }
+
+    /// How many more people have to approve what waits.
+    ///
+    /// # Errors
+    /// `NotFound` when its release is gone.
+    pub async fn approvals_left(&self, promotion: &Promotion) -> Result<usize> {
+        super::judge::approvals_left(self.deps(), promotion).await
     }
 
     /// Says no: the waiting promotion ends.

@@ -136,6 +136,56 @@ async fn supersede(deps: &Deps, promotion: &Promotion, newer: &Promotion) -> Res
     Ok(())
 }
 
+/// How many more people have to approve what waits.
+pub(super) async fn approvals_left(deps: &Deps, promotion: &Promotion) -> Result<usize> {
+    let release = release(deps, promotion).await?;
+    let (spec, deployed) = (spec_of(&release)?, deps.store.deployment_current(&promotion.webhook, &promotion.environment).await?);
+    let hold = deps.store.hold_fetch(&promotion.webhook, &promotion.environment).await?;
+    with_facts(deps, promotion, (&release, &spec, deployed.as_ref()), hold.as_ref(), gate::approvals_left).await
+}
+
+/// Asks something of all that gates look at.
+async fn with_facts<T>(
+    deps: &Deps,
+    promotion: &Promotion,
+    (release, spec, deployed): (&Release, &Spec, Option<&Deployment>),
+    hold: Option<&Hold>,
+    ask: impl FnOnce(&gate::Facts<'_>) -> T,
+) -> Result<T> {
+    let (webhook, environment) = (&promotion.webhook, &promotion.environment);
+    let mut policies = Vec::new();
+    if let Some(text) = deps.store.release_policy_spec(webhook).await? {
+        let policy: Spec = serde_json::from_str(&text).map_err(|cause| Error::internal("read the default branch's spec", cause))?;
+        policies.extend(policy.environment(environment).cloned());
+    }
+    if let Some(deployed) = deployed
+        && let Some(deployed) = deps.store.release_fetch(&deployed.release).await?
+    {
+        policies.extend(spec_of(&deployed)?.environment(environment).cloned());
+    }
+    if policies.is_empty() {
+        policies.extend(spec.environment(environment).cloned());
+    }
+    let approvals = deps.store.approval_list(webhook, environment, &release.id).await?;
+    let secrets = deps.store.secret_names(webhook, environment).await?.into_iter().collect();
+    let registers = |source: &str| !deps.settings.public_url.is_empty() && deps.subscriber.hands_out_secrets(source);
+    let by_hand = spec.triggers.values().map(|trigger| trigger.source.clone()).filter(|source| !registers(source)).collect();
+    let revision = deps.store.revision_fetch(&release.revision).await?;
+    let proven = deps.store.promotion_has_succeeded(webhook, environment, &release.id).await?;
+    Ok(ask(&gate::Facts {
+        promotion,
+        spec,
+        policies: &policies,
+        secrets: &secrets,
+        by_hand: &by_hand,
+        approvals: &approvals,
+        hold,
+        author: revision.as_ref().and_then(|revision| revision.actor.as_deref()),
+        proven,
+        now: deps.clock.now(),
+    }))
+}
+
 /// Asks the gates, and deploys when all pass; whether it waits on.
 async fn judge(deps: &Deps, promotion: &Promotion, busy: bool) -> Result<bool> {
     let (webhook, environment) = (&promotion.webhook, &promotion.environment);
@@ -148,37 +198,8 @@ async fn judge(deps: &Deps, promotion: &Promotion, busy: bool) -> Result<bool> {
         give_way(deps, promotion, actor, deployed.as_ref()).await?;
         return Ok(false);
     }
-    let mut policies = Vec::new();
-    if let Some(text) = deps.store.release_policy_spec(webhook).await? {
-        let policy: Spec = serde_json::from_str(&text).map_err(|cause| Error::internal("read the default branch's spec", cause))?;
-        policies.extend(policy.environment(environment).cloned());
-    }
-    if let Some(deployed) = &deployed
-        && let Some(deployed) = deps.store.release_fetch(&deployed.release).await?
-    {
-        policies.extend(spec_of(&deployed)?.environment(environment).cloned());
-    }
-    if policies.is_empty() {
-        policies.extend(spec.environment(environment).cloned());
-    }
-    let approvals = deps.store.approval_list(webhook, environment, &release.id).await?;
-    let secrets = deps.store.secret_names(webhook, environment).await?.into_iter().collect();
     let hold = deps.store.hold_fetch(webhook, environment).await?;
-    let registers = |source: &str| !deps.settings.public_url.is_empty() && deps.subscriber.hands_out_secrets(source);
-    let by_hand = spec.triggers.values().map(|trigger| trigger.source.clone()).filter(|source| !registers(source)).collect();
-    let revision = deps.store.revision_fetch(&release.revision).await?;
-    let verdicts = gate::evaluate(&gate::Facts {
-        promotion,
-        spec: &spec,
-        policies: &policies,
-        secrets: &secrets,
-        by_hand: &by_hand,
-        approvals: &approvals,
-        hold: hold.as_ref(),
-        author: revision.as_ref().and_then(|revision| revision.actor.as_deref()),
-        proven: deps.store.promotion_has_succeeded(webhook, environment, &release.id).await?,
-        now: deps.clock.now(),
-    });
+    let verdicts = with_facts(deps, promotion, (&release, &spec, deployed.as_ref()), hold.as_ref(), gate::evaluate).await?;
     let mut judged = promotion.clone();
     judged.status_reason = match gate::obstacle(&verdicts) {
         Some(obstacle) => Some(format!("`{}`: {}", obstacle.gate, obstacle.verdict.reason)),

@@ -5,6 +5,8 @@ mod action;
 pub(crate) mod hold;
 mod judge;
 
+pub use action::Approved;
+
 use hookwright_core::port::{Notifier, Topic};
 use hookwright_core::status::PromotionStatus;
 use hookwright_core::{Deployment, EnvironmentName, Origin, Promotion, PromotionId, Release, RunId};

@@ -29,6 +29,13 @@ pub(crate) struct Call {
     command: String,
 }
 
+impl Call {
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self { what: "<b>hostile".into(), note: Some("<b>hostile".into()), command: "curl -i <b>hostile".into() }
+    }
+}
+
 /// Whether a command takes a token of whoever runs it.
 pub(crate) fn takes_token(addresses: &[Addresses]) -> bool {
     addresses.iter().flat_map(|one| &one.calls).any(|call| call.command.contains(TOKEN))

@@ -2,15 +2,16 @@
 
 use axum::extract::State;
 use hookwright_core::port::Observed;
-use hookwright_core::{Deployment, DeploymentId, LogChunk, Timestamp};
+use hookwright_core::{Deployment, DeploymentId, Timestamp};
 use serde::Serialize;
 
 use super::board::health;
-use super::lines::{From, LinesView, stretch, text_file};
+use super::lines::{From, stretch, text_file};
+use super::log_card::{LogCard, LogPlace};
 use super::release::ReleaseShown;
 use super::{Answer, Layout};
 use crate::error::{Path, Problem, Query, Result};
-use crate::show::{Badge, Moment, Painter, bytes, took, visible};
+use crate::show::{Badge, Moment, bytes, took, visible, visible_lines};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
@@ -38,16 +39,7 @@ pub(crate) struct DeploymentPage {
     happened: Vec<Happened>,
     /// What was received for this place.
     events_url: String,
-    download: String,
-    log: LinesView,
-    empty: bool,
-    more: String,
-    follow: String,
-    /// How the next line looks.
-    look: String,
-    more_page: String,
-    next_line: u64,
-    over: bool,
+    log: LogCard,
 }
 
 /// Something that happened to it.
@@ -65,6 +57,8 @@ struct InstanceRow {
     address: String,
     restarts: u32,
     since: Option<Moment>,
+    /// When it is started again.
+    again: Option<Moment>,
     cpu: Option<String>,
     memory: Option<String>,
     reason: Option<String>,
@@ -82,6 +76,7 @@ impl View for DeploymentPage {
             address: "127.0.0.1:4000".into(),
             restarts: 2,
             since: Some(Moment::sample()),
+            again: Some(Moment::sample()),
             cpu: Some("1 s".into()),
             memory: Some("3 MiB".into()),
             reason: Some(text()),
@@ -105,15 +100,7 @@ impl View for DeploymentPage {
             config: vec![(text(), text())],
             happened: vec![Happened { at: Moment::sample(), badge: Badge::new("good", "check", "live"), what: text() }],
             events_url: "/x".into(),
-            download: "/x".into(),
-            log: LinesView::sample(),
-            empty: false,
-            more: "/x".into(),
-            follow: "/x".into(),
-            look: "a-b".into(),
-            more_page: "/y".into(),
-            next_line: 2,
-            over: false,
+            log: LogCard::sample(),
         }
     }
 }
@@ -136,7 +123,6 @@ pub(super) async fn show(
     let now = state.clock.now();
     let (badge, _) = health(&state, &deployment).await?;
     let observed = state.runtime.measure(&id).await?.unwrap_or_default();
-    let chunk: LogChunk = state.runtime.logs(&id, from.from).await?;
     let happened = happened(&deployment, &observed, now);
     let instances = observed.instances.into_iter().map(|one| InstanceRow {
         ordinal: one.ordinal,
@@ -144,12 +130,21 @@ pub(super) async fn show(
         address: one.address.map(|address| address.to_string()).unwrap_or_default(),
         restarts: one.restarts,
         since: one.started_at.map(|at| Moment::new(at, now)),
+        again: one.restart_at.map(|at| Moment::due(at, now)),
         cpu: one.cpu_millis.map(|millis| took(std::time::Duration::from_millis(millis))),
         memory: one.memory_bytes.map(bytes),
         reason: one.reason.as_deref().map(visible),
     });
-    let mut painter = Painter::resume(&from.look);
-    let log = LinesView::new(chunk.lines.iter(), from.line, &mut painter);
+    let place = LogPlace {
+        heading: true,
+        attempt: None,
+        ended: deployment.status.is_end(),
+        whole: urls::deployment(id),
+        lines: |at| urls::deployment_lines(id, at),
+        follow: urls::deployment_follow(id),
+        download: urls::deployment_text(id),
+    };
+    let log = LogCard::read(place, &from, async |at| Ok(state.runtime.logs(&id, at).await?)).await?;
     let (webhook, environment) = (&deployment.webhook, &deployment.environment);
     let page = DeploymentPage {
         layout: Layout::new(&visitor, "board", format!("{webhook} in {environment}, deployment {}", deployment.generation)),
@@ -160,7 +155,7 @@ pub(super) async fn show(
         promotion_url: urls::promotion(deployment.promotion),
         generation: deployment.generation,
         badge,
-        reason: observed.given_up.as_deref().or(deployment.status_reason.as_deref()).map(visible),
+        reason: observed.given_up.as_deref().or(deployment.status_reason.as_deref()).map(visible_lines),
         release: ReleaseShown::fetch(&state, &deployment.release).await?,
         digest: deployment.image.to_string(),
         created: Moment::new(deployment.created_at, now),
@@ -170,21 +165,7 @@ pub(super) async fn show(
         config: deployment.config.iter().map(|(name, value)| (name.to_string(), visible(value))).collect(),
         happened,
         events_url: urls::events_in(webhook, environment),
-        download: urls::deployment_text(id),
-        empty: log.is_empty(),
         log,
-        more: urls::deployment_lines(id, chunk.next.0),
-        follow: urls::deployment_follow(id),
-        look: painter.look(),
-        more_page: format!(
-            "{}?from={}&line={}&look={}",
-            urls::deployment(id),
-            chunk.next.0,
-            from.line + chunk.lines.len() as u64,
-            painter.look().replace(' ', "+")
-        ),
-        next_line: from.line + chunk.lines.len() as u64,
-        over: deployment.status.is_end(),
     };
     Ok(template::page(&page))
 }

@@ -2,15 +2,18 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
+use hookwright_core::status::DeploymentStatus;
 use hookwright_core::{Action, ConfigName, EnvironmentName, ReleaseId, SecretValue, Timestamp, Traffic, WebhookName};
 use hookwright_spec::{Environment, Promote};
 use hookwright_store::PromotionFilter;
 use serde::{Deserialize, Serialize};
 
+use super::address::{Call, addresses, takes_token};
 use super::board::{Cell, cell_of};
 use super::hold::HoldCard;
 use super::promotion::Past;
 use super::release::ReleaseShown;
+use super::trigger_list::cards;
 use super::webhook::spec_of;
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
@@ -34,7 +37,10 @@ pub(crate) struct EnvironmentPage {
     webhook: String,
     webhook_url: String,
     environment: String,
-    address: String,
+    /// How it is called.
+    calls: Vec<Call>,
+    /// Whether one of the commands takes a token.
+    takes_token: bool,
     cell: Cell,
     /// Requests of the last day.
     day: Drawing,
@@ -98,7 +104,8 @@ impl View for EnvironmentPage {
             webhook: "shop".into(),
             webhook_url: "/webhooks/shop".into(),
             environment: "production".into(),
-            address: "http://127.0.0.1/w/shop/production/".into(),
+            calls: vec![Call::sample()],
+            takes_token: true,
             cell: Cell::sample(),
             day: Drawing::sample(),
             p50: Some("5 ms".into()),
@@ -177,15 +184,22 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
     let latency =
         |share| (whole.requests > 0).then(|| whole.quantile(share).map_or("over 10 s".to_owned(), |millis| format!("{millis} ms")));
     let filter = PromotionFilter { webhook: Some(webhook.clone()), environment: Some(environment.clone()), ..PromotionFilter::default() };
-    let base = state.gateway.clone().unwrap_or_else(|| visitor.origin.clone());
+    // What is live keeps its address until it is ended, declared or not.
+    let is_left_over = declared.is_none() && live.as_ref().is_some_and(|live| live.status == DeploymentStatus::Live);
+    let triggers = cards(&state, &visitor, &webhook).await?;
+    let calls = match declared {
+        Some(place) => addresses(&state, &visitor, &webhook, (spec.as_ref(), &[place]), &triggers),
+        None => Vec::new(),
+    };
     let page = EnvironmentPage {
         layout: Layout::new(&visitor, "board", format!("{webhook} in {environment}")),
         webhook_url: urls::webhook(&webhook),
-        address: format!("{base}/w/{webhook}/{environment}/"),
+        takes_token: takes_token(&calls),
+        calls: calls.into_iter().flat_map(|one| one.calls).collect(),
         day: Drawing::new(&strip, now, (DAY_STEP, DAY_STEPS), "in the last day"),
         p50: latency(0.5),
         p95: latency(0.95),
-        cell: cell_of(&state, &visitor, &webhook, &environment).await?,
+        cell: cell_of(&state, &visitor, &webhook, (&environment, !is_left_over)).await?,
         arrives: declared.map(arrives).unwrap_or_default(),
         hold: HoldCard::fetch(&state, &visitor, &webhook, &environment).await?,
         live_url: live.map(|live| urls::deployment(live.id)),

@@ -6,6 +6,7 @@ use hookwright_core::{Action, Attempt, Delivery, DeliveryId, EnvironmentName, Ev
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
+use super::event_list::due;
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
 use crate::event::{find, shown_value};
@@ -75,8 +76,8 @@ struct DeliveryShown {
     replay: bool,
     order_key: Option<String>,
     created: Moment,
-    /// When the next attempt is made at the earliest.
-    due: Option<String>,
+    /// When the next attempt is made.
+    due: Option<Moment>,
     ended: Option<Moment>,
     attempts: Vec<AttemptShown>,
     cancel: Option<String>,
@@ -121,7 +122,7 @@ impl View for EventPage {
             replay: true,
             order_key: Some(text()),
             created: Moment::sample(),
-            due: Some("2026-11-24T08:00:00Z".into()),
+            due: Some(Moment::sample()),
             ended: Some(Moment::sample()),
             attempts: vec![attempt],
             cancel: Some("/x".into()),
@@ -288,7 +289,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
             replay: delivery.replay,
             order_key: delivery.order_key.as_deref().filter(|key| !key.is_empty()).map(visible),
             created: Moment::new(delivery.created_at, now),
-            due: (!over && delivery.due_at > now).then(|| delivery.due_at.to_string()),
+            due: due(&delivery, now),
             ended: delivery.ended_at.map(|at| Moment::new(at, now)),
             attempts,
             cancel: (!over && may(environment)).then(|| urls::delivery_cancel(delivery.id)),

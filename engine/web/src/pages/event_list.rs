@@ -64,11 +64,19 @@ pub(crate) struct EventRow {
     pub(crate) attempts: u32,
     pub(crate) replay: bool,
     pub(crate) reason: Option<String>,
+    /// When the next attempt is made.
+    pub(crate) due: Option<Moment>,
+}
+
+/// When the next attempt at a delivery is made, of one that waits for it.
+pub(crate) fn due(delivery: &Delivery, now: Timestamp) -> Option<Moment> {
+    (delivery.status == DeliveryStatus::Waiting).then(|| Moment::due(delivery.due_at, now))
 }
 
 impl EventRow {
     pub(crate) fn new(delivery: Delivery, now: Timestamp) -> Self {
         Self {
+            due: due(&delivery, now),
             id: delivery.id.to_string(),
             url: urls::event(delivery.event),
             badge: delivery.status.into(),
@@ -96,6 +104,7 @@ impl EventRow {
             attempts: 8,
             replay: true,
             reason: Some(text()),
+            due: Some(Moment::sample()),
         }
     }
 }

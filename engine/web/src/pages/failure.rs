@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
 use super::Layout;
+use crate::show::visible_lines;
 use crate::template::{self, View};
 use crate::urls;
 use crate::visitor::{Theme, came_from, own_address};
@@ -76,7 +77,7 @@ pub(crate) fn page((status, detail): (StatusCode, String), request_id: String, a
         status if status.is_server_error() => "The daemon could not do it",
         _ => "That did not work",
     };
-    let layout = asked.layout.titled(heading);
+    let (layout, detail) = (asked.layout.titled(heading), visible_lines(&detail));
     let mut response =
         template::page(&FailurePage { layout, status: status.as_u16(), heading, detail, request_id, board: urls::BOARD, back: asked.from });
     *response.status_mut() = status;

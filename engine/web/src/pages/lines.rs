@@ -22,6 +22,8 @@ const COMMAND: &str = "$ ";
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LinesView {
     sections: Vec<Section>,
+    /// The page of the whole log, where these are lines out of it; empty on that page.
+    whole: String,
 }
 
 /// The lines of a command.
@@ -78,13 +80,13 @@ impl LinesView {
             }
         }
         let section = |(command, lines)| Section { command, open: true, groups: grouped(lines) };
-        Self { sections: sections.into_iter().map(section).collect() }
+        Self { sections: sections.into_iter().map(section).collect(), whole: String::new() }
     }
 
-    /// Lines out of their order, each with its number.
-    pub(crate) fn picked(lines: &[(u64, LogLine)]) -> Self {
+    /// Lines out of their order, each with its number, which leads to it in the whole log.
+    pub(crate) fn picked(lines: &[(u64, LogLine)], whole: &str) -> Self {
         let lines = lines.iter().map(|(number, line)| Numbered { number: *number, line: Painter::default().line(line) }).collect();
-        Self { sections: vec![Section { command: None, open: true, groups: grouped(lines) }] }
+        Self { sections: vec![Section { command: None, open: true, groups: grouped(lines) }], whole: whole.to_owned() }
     }
 
     /// Folds what is not to be seen at once.

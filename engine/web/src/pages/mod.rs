@@ -14,6 +14,7 @@ pub(crate) mod hold;
 mod layout;
 pub(crate) mod lines;
 mod live;
+pub(crate) mod log_card;
 mod openid;
 pub(crate) mod promotion;
 mod release;

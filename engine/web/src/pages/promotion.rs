@@ -11,7 +11,7 @@ use super::hold::HoldCard;
 use super::release::{Change, ReleaseShown, changes};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Problem, Result};
-use crate::promotion::check_reason;
+use crate::promotion::{approved_already, check_reason};
 use crate::show::{Badge, Moment, visible};
 use crate::template::{self, View};
 use crate::visitor::{Deed, Visitor};
@@ -48,7 +48,7 @@ pub(crate) struct PromotionPage {
     may_override: bool,
     /// Whether a yes would let it go on.
     asks: bool,
-    /// What whoever looks has decided already: `approved`.
+    /// What whoever looks has decided already, and who else is to, as a sentence.
     own: Option<String>,
     /// A later promotion that took its place.
     overtaken_by: Option<String>,
@@ -293,7 +293,12 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     let actor = &visitor.caller.actor;
     let may = actor.may(Action::Approve, Some(webhook), Some(environment));
     let approvals = state.store.approval_list(webhook, environment, &promotion.release).await?;
-    let own = approvals.iter().rev().find(|approval| approval.user == actor.user).map(|approval| badge(approval.decision).word);
+    let own = match approvals.iter().rev().find(|approval| waits && approval.user == actor.user).map(|approval| approval.decision) {
+        Some(Decision::Approve) => Some(approved_already(state.control.approvals_left(&promotion).await?)),
+        Some(Decision::Reject) => Some("you have rejected it before".to_owned()),
+        Some(Decision::Override) => Some("you have overridden what blocked".to_owned()),
+        None => None,
+    };
     let decisions = approvals.into_iter().map(|approval| Decided {
         badge: badge(approval.decision),
         user: visible(&approval.user),
@@ -340,7 +345,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         decide: (waits && may).then(|| urls::promotion_decide(id)),
         may_override: waits && blocked && actor.may(Action::Administer, Some(webhook), Some(environment)),
         asks,
-        own: own.filter(|_| waits),
+        own,
         overtaken_by: overtaken_by(&state, &promotion).await?,
         not_yours: waits && !may,
         hold: HoldCard::fetch(&state, &visitor, webhook, environment).await?,
@@ -385,7 +390,12 @@ pub(super) async fn decide(State(state): State<WebState>, Path(id): Path<Promoti
     let Promotion { webhook, environment, release, .. } = promotion;
     let (actor, release) = (&visitor.caller.actor, Some(&release));
     let word = match form.decision {
-        Word::Approve => state.control.approve(actor, &webhook, &environment, release, reason).await.map(|_| "approved"),
+        Word::Approve => state.control.approve(actor, &webhook, &environment, release, reason).await.map(|approved| match approved.left {
+            None => "approved",
+            Some(0) => "approved-already",
+            Some(1) => "approved-already-one",
+            Some(_) => "approved-already-more",
+        }),
         Word::Reject => state.control.reject(actor, &webhook, &environment, release, reason).await.map(|_| "rejected"),
         Word::Override => {
             let reason = reason.unwrap_or_default();

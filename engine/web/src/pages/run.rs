@@ -32,6 +32,8 @@ pub(crate) struct RunPage {
     run: RunRow,
     /// Why it ended, with all its lines.
     reason: Option<String>,
+    /// Where its file is shown with what is wrong in it, of one that could not be planned.
+    spec_url: Option<String>,
     over: bool,
     trusted: bool,
     superseded_by: Option<String>,
@@ -139,6 +141,7 @@ impl View for RunPage {
             layout: Layout::sample(),
             run: RunRow::sample(),
             reason: Some("<b>hostile\n  ^".into()),
+            spec_url: Some("/x".into()),
             over: false,
             trusted: false,
             superseded_by: Some("/runs/2".into()),
@@ -216,6 +219,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         longest_took: span,
         layout: Layout::new(&visitor, "runs", format!("{} #{}", run.webhook, run.number)),
         reason: run.status_reason.as_deref().map(visible_lines),
+        spec_url: (run.plan_digest.is_none() && failed).then(|| urls::spec_of(&run.webhook, id)),
         over,
         trusted: run.trusted,
         superseded_by: run.superseded_by.map(urls::run),

@@ -1,18 +1,21 @@
 //! A webhook's file as it was last pushed, with what is wrong in it marked in place.
 
 use axum::extract::State;
-use hookwright_core::{Action, RepoPath, WebhookName};
+use hookwright_core::{Action, RepoPath, Run, RunId, WebhookName};
 use hookwright_spec::Problem as Mistake;
 use hookwright_store::RunFilter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::release::short;
 use super::{Answer, Layout};
-use crate::error::{Path, Problem};
+use crate::error::{Path, Problem, Query};
 use crate::show::{visible, visible_lines};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
+
+/// What the file of a webhook is called.
+const FILE: &str = "webhook.yaml";
 
 /// The file with its mistakes.
 #[derive(Serialize)]
@@ -137,17 +140,41 @@ fn told(reason: &str, file: &str) -> Vec<Mistake> {
     found
 }
 
-/// Shows it as the newest run found it.
-pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(name): Path<WebhookName>) -> Answer {
+/// The file that a run's reason names, of a run whose file could not be read or planned.
+fn named(run: &Run) -> Option<String> {
+    let reason = run.status_reason.as_deref().filter(|_| run.plan_digest.is_none())?;
+    let (file, _) = reason.lines().next()?.split_once(':')?;
+    (file == FILE || file.ends_with(&format!("/{FILE}"))).then(|| file.to_owned())
+}
+
+/// Which run's.
+#[derive(Deserialize)]
+pub(super) struct As {
+    run: Option<RunId>,
+}
+
+/// Shows it as a run found it, or the newest one. A webhook whose very first file could not be read is none yet, and has runs all the same.
+pub(super) async fn show(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    Path(name): Path<WebhookName>,
+    Query(wanted): Query<As>,
+) -> Answer {
     visitor.caller.must_for(Action::Read, Some(&name))?;
     let missing = || Problem::not_found(format!("there is no webhook `{name}`, or nothing of it was pushed yet"));
-    let record = state.store.webhook_fetch(&name).await?.ok_or_else(missing)?;
-    let newest = state.store.run_list(&RunFilter { webhook: Some(name.clone()), limit: 1, ..RunFilter::default() }).await?;
-    let run = newest.into_iter().next().ok_or_else(missing)?;
+    let run = match wanted.run {
+        Some(id) => state.store.run_fetch(id).await?.filter(|run| run.webhook == name),
+        None => {
+            let newest = RunFilter { webhook: Some(name.clone()), limit: 1, ..RunFilter::default() };
+            state.store.run_list(&newest).await?.into_iter().next()
+        }
+    };
+    let run = run.ok_or_else(missing)?;
     let revision = state.store.revision_fetch(&run.revision).await?.ok_or_else(missing)?;
     let known = state.store.webhook_spec_fetch(&name).await?.map(|stored| stored.file);
-    let beside = if record.folder.is_empty() { "webhook.yaml".to_owned() } else { format!("{}/webhook.yaml", record.folder) };
-    let file = known.unwrap_or(beside);
+    let folder = state.store.webhook_fetch(&name).await?.map(|record| record.folder).filter(|folder| !folder.is_empty());
+    let beside = || folder.map_or_else(|| FILE.to_owned(), |folder| format!("{folder}/{FILE}"));
+    let file = named(&run).or(known).unwrap_or_else(beside);
     let path = RepoPath::new(&file).map_err(Problem::invalid)?;
     let text = state.control.spec_text(&visitor.caller.actor, &name, (&revision, &path)).await?;
     let mut mistakes = match &text {

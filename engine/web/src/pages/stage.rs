@@ -1,20 +1,18 @@
 //! The log of a stage: colours, times, a line to link to, search, download, and following it while it is written.
 
 use axum::extract::State;
-use hookwright_core::{LogCursor, LogLine, RunId, StageName, StageRun};
+use hookwright_core::{RunId, StageName, StageRun};
 use serde::Serialize;
 
-use super::lines::{From, LinesView, Unfolded, stretch, text_file};
+use super::lines::{From, stretch, text_file};
+use super::log_card::{LogCard, LogPlace};
 use super::{Answer, Layout};
 use crate::error::{Path, Problem, Query, Result};
 use crate::run::find;
-use crate::show::{Badge, Moment, Painter, took, visible};
+use crate::show::{Badge, Moment, took, visible_lines};
 use crate::template::{self, View};
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
-
-/// How many lines a search finds at most.
-const FOUND: usize = 1_000;
 
 /// The log of a stage.
 #[derive(Serialize)]
@@ -37,13 +35,7 @@ pub(crate) struct StagePage {
     cached_from: Option<String>,
     /// `run 2`.
     cached_run: String,
-    log: LinesView,
-    empty: bool,
-    /// Where the script, or whoever follows the link, goes on.
-    more: Option<More>,
-    find: String,
-    found: Option<usize>,
-    download: String,
+    log: LogCard,
 }
 
 #[derive(Serialize)]
@@ -59,20 +51,6 @@ struct Sibling {
     url: String,
     badge: Badge,
     here: bool,
-}
-
-#[derive(Serialize)]
-struct More {
-    /// For the script; it adds the line's number and look.
-    lines: String,
-    /// Where the script follows what is written.
-    follow: String,
-    /// How the next line looks.
-    look: String,
-    /// Without a script.
-    page: String,
-    next_line: u64,
-    ended: bool,
 }
 
 impl View for StagePage {
@@ -100,19 +78,7 @@ impl View for StagePage {
             siblings: vec![Sibling { name: text(), url: "/x".into(), badge, here: true }],
             cached_from: Some("/runs/2".into()),
             cached_run: text(),
-            log: LinesView::sample(),
-            empty: false,
-            more: Some(More {
-                lines: "/x".into(),
-                follow: "/x".into(),
-                look: "a-b".into(),
-                page: "/y".into(),
-                next_line: 12,
-                ended: false,
-            }),
-            find: text(),
-            found: Some(1),
-            download: "/x".into(),
+            log: LogCard::sample(),
         }
     }
 }
@@ -145,28 +111,16 @@ pub(super) async fn show(
     let stage = pick(&attempts, from.attempt, &name)?;
     let now = state.clock.now();
     let url = urls::stage(id, &name);
-    let (log, more, found) = if from.find.is_empty() {
-        let chunk = state.control.stage_log(stage.id, from.from).await?;
-        let next_line = from.line + chunk.lines.len() as u64;
-        let rest = !state.control.stage_log(stage.id, chunk.next).await?.lines.is_empty();
-        let ended = stage.status.is_end();
-        let mut painter = Painter::resume(&from.look);
-        let log = LinesView::new(chunk.lines.iter(), from.line, &mut painter);
-        let look = painter.look();
-        let page = format!("{url}?attempt={}&from={}&line={next_line}&look={}", stage.attempt, chunk.next.0, look.replace(' ', "+"));
-        let lines = urls::stage_lines(id, &name, stage.attempt, chunk.next.0);
-        let follow = urls::stage_follow(id, &name, stage.attempt);
-        let more = (rest || !ended).then_some(More { lines, follow, look, page, next_line, ended });
-        let unfolded = match (ended, rest) {
-            (false, _) => Unfolded::All,
-            (true, false) => Unfolded::Last,
-            (true, true) => Unfolded::Nothing,
-        };
-        (log.unfolding(unfolded), more, None)
-    } else {
-        let found = search(&state, &stage, &from.find).await?;
-        (LinesView::picked(&found), None, Some(found.len()))
+    let place = LogPlace {
+        heading: false,
+        attempt: Some(stage.attempt),
+        ended: stage.status.is_end(),
+        whole: format!("{url}?attempt={}", stage.attempt),
+        lines: |at| urls::stage_lines(id, &name, stage.attempt, at),
+        follow: urls::stage_follow(id, &name, stage.attempt),
+        download: urls::stage_text(id, &name, stage.attempt),
     };
+    let log = LogCard::read(place, &from, async |at| Ok(state.control.stage_log(stage.id, at).await?)).await?;
     let siblings = state.store.stage_run_list(id).await?.into_iter().map(|record| record.stage_run);
     let mut newest: Vec<Sibling> = Vec::new();
     for one in siblings {
@@ -190,7 +144,7 @@ pub(super) async fn show(
         run_url: urls::run(id),
         name: name.to_string(),
         badge: stage.status.into(),
-        reason: stage.status_reason.as_deref().map(visible),
+        reason: stage.status_reason.as_deref().map(visible_lines),
         exit_code: stage.exit_code,
         began: stage.started_at.map(|at| Moment::new(at, now)),
         took: stage.started_at.map(|started| took(stage.ended_at.unwrap_or(now).since(started))),
@@ -204,35 +158,9 @@ pub(super) async fn show(
             None => String::new(),
         },
         cached_from: stage.cached_from.map(urls::run),
-        empty: log.is_empty(),
         log,
-        more,
-        find: visible(&from.find),
-        found,
-        download: urls::stage_text(id, &name, stage.attempt),
         url,
     }))
-}
-
-/// The lines that contain a text, whatever their case, with their numbers.
-async fn search(state: &WebState, stage: &StageRun, text: &str) -> Result<Vec<(u64, LogLine)>> {
-    let (wanted, mut found, mut at, mut number) = (text.to_lowercase(), Vec::new(), LogCursor::default(), 1);
-    loop {
-        let chunk = state.control.stage_log(stage.id, at).await?;
-        for line in &chunk.lines {
-            if line.text.to_lowercase().contains(&wanted) {
-                found.push((number, line.clone()));
-            }
-            number += 1;
-            if found.len() == FOUND {
-                return Ok(found);
-            }
-        }
-        if chunk.next == at {
-            return Ok(found);
-        }
-        at = chunk.next;
-    }
 }
 
 /// The next stretch, for the script.

@@ -23,7 +23,7 @@ pub(crate) async fn strays(state: &WebState, visitor: &Visitor) -> Result<Vec<Ru
         }
         known.push(run.webhook.clone());
         // One that could be read, and is no webhook, was removed.
-        if run.plan_digest.is_none() && !board.records.iter().any(|record| record.name == run.webhook) {
+        if run.plan_digest.is_none() && !board.has(&run.webhook) {
             rows.push(RunRow::new(state, run, now).await?);
         }
     }

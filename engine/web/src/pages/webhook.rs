@@ -164,13 +164,13 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(n
         flow.push(Step {
             gates: gates(place),
             after: (!plain && !after.is_empty()).then(|| after.join(", ")),
-            cell: cell_of(&state, &visitor, &name, &place.name).await?,
+            cell: cell_of(&state, &visitor, &name, (&place.name, true)).await?,
         });
     }
     let declared: Vec<_> = spec.iter().flat_map(|spec| &spec.environments).map(|place| place.name.clone()).collect();
     for environment in undeclared(&state, &name, &declared).await? {
         if visitor.caller.sees_in(&name, &environment) {
-            let cell = cell_of(&state, &visitor, &name, &environment).await?.undeclared(&name);
+            let cell = cell_of(&state, &visitor, &name, (&environment, false)).await?;
             flow.push(Step { gates: Vec::new(), after: None, cell });
         }
     }

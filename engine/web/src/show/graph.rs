@@ -8,20 +8,23 @@ use serde::Serialize;
 
 use super::Badge;
 
+/// A box is as wide as the longest name in its column needs, within these.
 const WIDTH: u32 = 188;
+const WIDEST: u32 = 340;
+/// What of a box is no name.
+const BESIDE: u32 = 50;
 const HEIGHT: u32 = 52;
 const GAP_ACROSS: u32 = 56;
 const GAP_DOWN: u32 = 16;
 const MARGIN: u32 = 8;
 /// How often rows are ordered by their neighbours, to and fro.
 const SWEEPS: usize = 4;
-/// So much of a name fits into a box, and into a place of a block.
-const NAME: usize = 19;
-const PLACE_NAME: usize = 15;
 /// So many alike make a block.
 const ALIKE: usize = 5;
-/// A place in a block, and what is around them.
+/// A place in a block, as wide as the longest name there needs within these, and what is around them.
 const PLACE_WIDTH: u32 = 136;
+const PLACE_WIDEST: u32 = 280;
+const PLACE_BESIDE: u32 = 38;
 const PLACE_HEIGHT: u32 = 30;
 const PLACE_GAP: u32 = 6;
 const BLOCK_HEAD: u32 = 48;
@@ -63,6 +66,8 @@ struct Block {
     width: u32,
     height: u32,
     label: String,
+    /// The whole of what it is called.
+    title: String,
     /// How many there are in which state.
     note: String,
     critical: bool,
@@ -96,26 +101,64 @@ struct Line {
 /// What has a place of its own: a stage, or a block of them.
 struct Node {
     members: Vec<usize>,
+    /// What each member is called in the drawing, and what stands below that.
+    labels: Vec<(String, String)>,
+    /// What the block is called.
+    head: String,
+    /// Of a place in a block.
+    place: u32,
     width: u32,
     height: u32,
 }
 
 impl Node {
-    fn of(members: Vec<usize>) -> Self {
-        if members.len() == 1 {
-            return Self { members, width: WIDTH, height: HEIGHT };
+    fn of(members: Vec<usize>, stages: &[Stage], bases: &BTreeMap<&str, Vec<usize>>) -> Self {
+        if let [member] = members.as_slice() {
+            let label = alone(&stages[*member], stages, bases);
+            let width = (width_of(&label.0).max(width_of(&label.1)) + BESIDE).clamp(WIDTH, WIDEST);
+            return Self { members, labels: vec![label], head: String::new(), place: 0, width, height: HEIGHT };
         }
-        let (across, down) = grid(members.len());
-        let width = 2 * BLOCK_EDGE + across * (PLACE_WIDTH + PLACE_GAP) - PLACE_GAP;
+        let (head, names) = told_apart(&members.iter().map(|member| &stages[*member]).collect::<Vec<_>>());
+        let widest = names.iter().map(|name| width_of(name)).max().unwrap_or(0);
+        let place = (widest + PLACE_BESIDE).clamp(PLACE_WIDTH, PLACE_WIDEST);
+        let names = fitting_all(&names, place - PLACE_BESIDE);
+        let (across, down) = grid(members.len(), place);
+        let width = 2 * BLOCK_EDGE + across * (place + PLACE_GAP) - PLACE_GAP;
         let height = BLOCK_HEAD + BLOCK_EDGE + down * (PLACE_HEIGHT + PLACE_GAP) - PLACE_GAP;
-        Self { members, width, height }
+        let labels = names.into_iter().map(|name| (name, String::new())).collect();
+        Self { members, labels, head, place, width, height }
     }
 }
 
-/// Columns and rows of a block: three times as many rows as columns look like a square.
-fn grid(count: usize) -> (u32, u32) {
+/// What a stage that stands alone is called, and what stands below. One of a small matrix whose whole name does not fit is called by its values, or by
+/// those of them that the others do not have, with its name in the file below.
+fn alone(stage: &Stage, stages: &[Stage], bases: &BTreeMap<&str, Vec<usize>>) -> (String, String) {
+    let room = WIDEST - BESIDE;
+    let siblings = bases.get(stage.base.as_str()).map(Vec::as_slice).unwrap_or_default();
+    if siblings.len() < 2 || width_of(&stage.name) <= room {
+        return (fitting(&stage.name, room), stage.note.clone());
+    }
+    let all: Vec<&Stage> = siblings.iter().map(|at| &stages[*at]).collect();
+    let note = format!("{} · {}", fitting(&stage.base, room.saturating_sub(width_of(&stage.note) + width_of(" · "))), stage.note);
+    let values = values_of(stage);
+    if width_of(values) <= room {
+        return (values.to_owned(), note);
+    }
+    let labels = fitting_all(&told_apart(&all).1, room);
+    let own = all.iter().zip(labels).find(|(one, _)| one.name == stage.name).map(|(_, label)| label);
+    (own.unwrap_or_else(|| fitting(&stage.name, room)), note)
+}
+
+/// A stage's name without that of its matrix.
+fn values_of(stage: &Stage) -> &str {
+    stage.name.strip_prefix(&stage.base).unwrap_or(&stage.name).trim_start_matches('-')
+}
+
+/// Columns and rows of a block whose places are so wide, so that it looks like a square.
+fn grid(count: usize, place: u32) -> (u32, u32) {
     let count = as_u32(count);
-    let across = (1..=count).find(|across| across * across * 3 >= count).unwrap_or(1);
+    let is_wide = |across: u32| across * across * (place + PLACE_GAP) >= count * (PLACE_HEIGHT + PLACE_GAP) * 4 / 3;
+    let across = (1..=count).find(|across| is_wide(*across)).unwrap_or(1);
     (across, count.div_ceil(across))
 }
 
@@ -141,6 +184,16 @@ impl Graph {
             column[at] = node_needs[at].iter().map(|need| column[*need] + 1).max().unwrap_or(0);
         }
         let places = order(&column, &node_needs);
+        // Boxes of a column are as wide as each other.
+        let mut nodes = nodes;
+        for places in &places {
+            let widest = places.iter().filter(|at| nodes[**at].members.len() == 1).map(|at| nodes[*at].width).max();
+            for at in places {
+                if let (1, Some(widest)) = (nodes[*at].members.len(), widest) {
+                    nodes[*at].width = widest;
+                }
+            }
+        }
         let tall = |places: &Vec<usize>| places.iter().map(|at| nodes[*at].height + GAP_DOWN).sum::<u32>();
         let tallest = places.iter().map(tall).max().unwrap_or(0).max(HEIGHT + GAP_DOWN);
         let (mut corner, mut x) = (vec![(0_u32, 0_u32); nodes.len()], MARGIN);
@@ -173,20 +226,28 @@ impl Graph {
     }
 
     fn put(&mut self, node: &Node, (x, y): (u32, u32), members: &[&Stage], critical: bool) {
-        if let [stage] = members {
-            let (label, name) = (fitting(&stage.name, NAME), stage.name.clone());
-            self.boxes.push(boxed(stage, (x, y, WIDTH, HEIGHT), name, (label, false)));
+        if let ([stage], [(label, note)]) = (members, node.labels.as_slice()) {
+            let texts = (label.clone(), note.clone());
+            self.boxes.push(boxed(stage, (x, y, node.width, HEIGHT), texts, false));
             return;
         }
-        let (label, names) = told_apart(members);
-        let (&Node { width, height, .. }, note) = (node, tally(members));
-        self.blocks.push(Block { x, y, width, height, label: fitting(&label, NAME), note, critical });
-        let (across, _) = grid(members.len());
-        for (place, (stage, short)) in (0..).zip(members.iter().zip(names)) {
-            let left = x + BLOCK_EDGE + place % across * (PLACE_WIDTH + PLACE_GAP);
+        let &Node { width, height, place: wide, .. } = node;
+        let (label, note) = (fitting(&node.head, width - 2 * BLOCK_EDGE), tally(members));
+        self.blocks.push(Block {
+            x,
+            y,
+            width,
+            height,
+            label,
+            title: node.head.clone(),
+            note: fitting(&note, width - 2 * BLOCK_EDGE),
+            critical,
+        });
+        let (across, _) = grid(members.len(), wide);
+        for (place, (stage, (short, _))) in (0..).zip(members.iter().zip(&node.labels)) {
+            let left = x + BLOCK_EDGE + place % across * (wide + PLACE_GAP);
             let top = y + BLOCK_HEAD + place / across * (PLACE_HEIGHT + PLACE_GAP);
-            let place = (left, top, PLACE_WIDTH, PLACE_HEIGHT);
-            self.boxes.push(boxed(stage, place, stage.name.clone(), (fitting(&short, PLACE_NAME), true)));
+            self.boxes.push(boxed(stage, (left, top, wide, PLACE_HEIGHT), (short.clone(), stage.note.clone()), true));
         }
     }
 }
@@ -199,11 +260,11 @@ fn nodes(stages: &[Stage], needs: &[BTreeSet<usize>]) -> (Vec<Node>, Vec<usize>)
             needed_by[*need].insert(at);
         }
     }
-    let mut bases: BTreeMap<&str, usize> = BTreeMap::new();
-    stages.iter().for_each(|stage| *bases.entry(&stage.base).or_default() += 1);
+    let mut bases: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    stages.iter().enumerate().for_each(|(at, stage)| bases.entry(&stage.base).or_default().push(at));
     // A matrix is told from what stands alone.
     let matrix =
-        |stage: &Stage| if bases.get(stage.base.as_str()).is_some_and(|count| *count > 1) { stage.base.clone() } else { String::new() };
+        |stage: &Stage| if bases.get(stage.base.as_str()).is_some_and(|all| all.len() > 1) { stage.base.clone() } else { String::new() };
     let mut alike: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (at, stage) in stages.iter().enumerate() {
         alike.entry((&needs[at], &needed_by[at], matrix(stage))).or_default().push(at);
@@ -221,7 +282,7 @@ fn nodes(stages: &[Stage], needs: &[BTreeSet<usize>]) -> (Vec<Node>, Vec<usize>)
     for (node, members) in groups.iter().enumerate() {
         members.iter().for_each(|at| node_of[*at] = node);
     }
-    (groups.into_iter().map(Node::of).collect(), node_of)
+    (groups.into_iter().map(|members| Node::of(members, stages, &bases)).collect(), node_of)
 }
 
 /// What a block is called, and each of its stages by what the others are not called.
@@ -230,12 +291,11 @@ fn told_apart(members: &[&Stage]) -> (String, Vec<String>) {
     if members.iter().any(|stage| stage.base != base) {
         return (format!("{} stages", members.len()), members.iter().map(|stage| stage.name.clone()).collect());
     }
-    let rest = |stage: &&Stage| stage.name.strip_prefix(&base).unwrap_or(&stage.name).trim_start_matches('-').to_owned();
-    let names: Vec<String> = members.iter().map(rest).collect();
+    let names: Vec<String> = members.iter().map(|stage| values_of(stage).to_owned()).collect();
     let words: Vec<Vec<&str>> = names.iter().map(|name| name.split('-').collect()).collect();
     let count = words.first().map_or(0, Vec::len);
     if words.iter().any(|words| words.len() != count) {
-        return (base, names.clone());
+        return (base, without_common(&names));
     }
     // The words in which all agree are the names of the matrix's keys.
     let differs = |place: usize| words.iter().any(|own| own[place] != words[0][place]);
@@ -262,19 +322,58 @@ fn as_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// A name as it fits: its middle is left out, since ends tell names apart.
-fn fitting(name: &str, room: usize) -> String {
-    let letters: Vec<char> = name.chars().collect();
-    if letters.len() <= room {
-        return name.to_owned();
-    }
-    let end = (room - 1) / 2;
-    let begin = room - 1 - end;
-    letters[..begin].iter().chain(['…'].iter()).chain(&letters[letters.len() - end..]).collect()
+/// Names without the words that all of them begin and end with.
+fn without_common(names: &[String]) -> Vec<String> {
+    let words: Vec<Vec<&str>> = names.iter().map(|name| name.split('-').collect()).collect();
+    let shortest = words.iter().map(Vec::len).min().unwrap_or(0);
+    let same = |place: &dyn Fn(&Vec<&str>) -> String| words.iter().all(|own| place(own) == place(&words[0]));
+    let first = (0..shortest).take_while(|at| same(&|own| own[*at].to_owned())).count();
+    let last = (0..shortest).take_while(|at| same(&|own| own[own.len() - 1 - at].to_owned())).count();
+    // The shortest may be nothing but what all have in common: a word of that is left, so that each has a name.
+    let last = last.min(shortest.saturating_sub(1));
+    let first = first.min(shortest.saturating_sub(last + 1));
+    words.iter().map(|own| own[first..own.len() - last].join(" ")).collect()
 }
 
-fn boxed(stage: &Stage, (x, y, width, height): (u32, u32, u32, u32), name: String, (label, small): (String, bool)) -> Box {
-    let Stage { badge, note, url, critical, .. } = stage.clone();
+/// How wide a text is in the drawing, in its units: near enough for the font of the pages at its size.
+fn width_of(text: &str) -> u32 {
+    let tenths = |c: char| match c {
+        'i' | 'j' | 'l' | '.' | ',' | '\'' | '|' | ':' => 37,
+        'f' | 'r' | 't' | '1' | '-' | ' ' | '·' | '(' | ')' => 52,
+        'm' | 'w' | 'M' | 'W' => 118,
+        c if c.is_ascii_lowercase() || c.is_ascii_digit() => 79,
+        c if c.is_ascii() => 92,
+        _ => 140,
+    };
+    text.chars().map(tenths).sum::<u32>().div_ceil(10)
+}
+
+/// A name as it fits into so much room: its middle is left out, since ends tell names apart.
+fn fitting(name: &str, room: u32) -> String {
+    if width_of(name) <= room {
+        return name.to_owned();
+    }
+    let letters: Vec<char> = name.chars().collect();
+    let cut = |kept: usize| -> String {
+        let end = kept / 2;
+        letters[..kept - end].iter().chain(['…'].iter()).chain(&letters[letters.len() - end..]).collect()
+    };
+    (2..letters.len()).rev().map(cut).find(|text| width_of(text) <= room).unwrap_or_else(|| cut(2))
+}
+
+/// Names as they fit; those that would be cut to the same have their number instead of an end.
+fn fitting_all(names: &[String], room: u32) -> Vec<String> {
+    let cut: Vec<String> = names.iter().map(|name| fitting(name, room)).collect();
+    let alike = |text: &String| cut.iter().filter(|other| *other == text).count() > 1;
+    let numbered = |(at, text): (usize, &String)| {
+        let number = format!(" {}", at + 1);
+        format!("{}{number}", fitting(&names[at], room.saturating_sub(width_of(&number)).max(width_of(text) / 3)))
+    };
+    cut.iter().enumerate().map(|(at, text)| if alike(text) { numbered((at, text)) } else { text.clone() }).collect()
+}
+
+fn boxed(stage: &Stage, (x, y, width, height): (u32, u32, u32, u32), (label, note): (String, String), small: bool) -> Box {
+    let Stage { name, badge, url, critical, .. } = stage.clone();
     Box { x, y, width, height, name, label, badge, note, url, critical, small }
 }
 
@@ -391,7 +490,62 @@ mod tests {
 
     #[test]
     fn of_a_long_name_both_ends_are_seen() {
-        assert_eq!(fitting("matrix-test-db-postgres-os-b", 15), "matrix-…es-os-b");
-        assert_eq!(fitting("short", 15), "short");
+        let cut = fitting("matrix-test-db-postgres-os-b", 110);
+        assert!(cut.starts_with("matrix") && cut.ends_with("os-b") && cut.contains('…') && width_of(&cut) <= 110, "{cut}");
+        assert_eq!(fitting("short", 110), "short");
+    }
+
+    fn labels_differ(graph: &Graph) {
+        let labels: BTreeSet<(&str, &str)> = graph.boxes.iter().map(|one| (one.label.as_str(), one.note.as_str())).collect();
+        assert_eq!(labels.len(), graph.boxes.len(), "{labels:?}");
+        for one in &graph.boxes {
+            let beside = if one.small { PLACE_BESIDE } else { BESIDE };
+            assert!(width_of(&one.label) + beside <= one.width, "{one:?} is cut by its box");
+        }
+    }
+
+    #[test]
+    fn two_of_a_matrix_are_told_apart_however_long_their_name_is() {
+        let base = "integration-tests-against-the-payment-provider";
+        let versions =
+            ["postgres-16", "postgres-17"].map(|db| Stage { base: base.to_owned(), ..stage(&format!("{base}-db-{db}"), &["compile"]) });
+        let graph = Graph::draw(std::iter::once(stage("compile", &[])).chain(versions).collect());
+        well_placed(&graph);
+        labels_differ(&graph);
+        let labels: Vec<&str> = graph.boxes.iter().map(|one| one.label.as_str()).collect();
+        assert_eq!(labels, ["compile", "db-postgres-16", "db-postgres-17"]);
+        assert!(graph.boxes[1].note.starts_with("integration-tests"), "{:?}", graph.boxes[1]);
+        assert_eq!(graph.boxes[1].name, format!("{base}-db-postgres-16"), "the whole name is said too");
+    }
+
+    #[test]
+    fn two_hundred_of_a_matrix_with_long_values_all_have_names_of_their_own() {
+        let mut stages = vec![stage("compile", &[])];
+        for region in 0..10 {
+            for browser in 0..20 {
+                let name = format!("test-browser-the-very-long-name-of-browser-{browser}-region-{region}-x");
+                stages.push(Stage { base: "test".to_owned(), ..stage(&name, &["compile"]) });
+            }
+        }
+        let graph = Graph::draw(stages);
+        well_placed(&graph);
+        labels_differ(&graph);
+        assert!(graph.boxes.iter().any(|one| one.label == "19 9"), "what all have in common is left out");
+    }
+
+    #[test]
+    fn names_of_unlike_length_lose_what_they_have_in_common_and_stay_apart_when_cut() {
+        let mut stages = vec![stage("compile", &[])];
+        for at in 0..12 {
+            let tail = "a-b-c-d-e-f-g-h-i-j-k-l".split('-').take(at + 1).collect::<Vec<_>>().join("-");
+            stages.push(Stage {
+                base: "test".to_owned(),
+                ..stage(&format!("test-case-same-start-here-{tail}-and-the-same-end"), &["compile"])
+            });
+        }
+        let graph = Graph::draw(stages);
+        well_placed(&graph);
+        labels_differ(&graph);
+        assert!(graph.boxes.iter().any(|one| one.label == "a b c"), "{:?}", graph.boxes);
     }
 }

@@ -23,6 +23,11 @@ impl Moment {
         Self { exact: at.to_string(), ago: ago(now.since(at)) }
     }
 
+    /// `at`, which is to come, seen from `now`: `in 3 minutes`.
+    pub(crate) fn due(at: Timestamp, now: Timestamp) -> Self {
+        Self { exact: at.to_string(), ago: until(at.since(now)) }
+    }
+
     /// One for samples.
     #[cfg(test)]
     pub(crate) fn sample() -> Self {
@@ -30,18 +35,26 @@ impl Moment {
     }
 }
 
-fn ago(passed: Duration) -> String {
-    let seconds = passed.as_secs();
-    let many = |count: u64, word: &str| if count == 1 { format!("1 {word} ago") } else { format!("{count} {word}s ago") };
+/// How long it is in one unit: `3 minutes`.
+fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let many = |count: u64, word: &str| if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") };
     match seconds {
-        0..=9 => "just now".to_owned(),
-        10..=59 => many(seconds, "second"),
+        0..=59 => many(seconds, "second"),
         60..=3_599 => many(seconds / 60, "minute"),
         3_600..=86_399 => many(seconds / 3_600, "hour"),
         86_400..=2_591_999 => many(seconds / 86_400, "day"),
         2_592_000..=31_535_999 => many(seconds / 2_592_000, "month"),
         _ => many(seconds / 31_536_000, "year"),
     }
+}
+
+fn ago(passed: Duration) -> String {
+    if passed.as_secs() < 10 { "just now".to_owned() } else { format!("{} ago", roughly(passed)) }
+}
+
+fn until(left: Duration) -> String {
+    if left.as_secs() == 0 { "at any moment".to_owned() } else { format!("in {}", roughly(left)) }
 }
 
 /// How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`.
@@ -99,6 +112,8 @@ mod tests {
         assert_eq!(ago(Duration::from_secs(3)), "just now");
         assert_eq!(ago(Duration::from_secs(61)), "1 minute ago");
         assert_eq!(ago(Duration::from_secs(7_300)), "2 hours ago");
+        assert_eq!((until(Duration::from_secs(8)), until(Duration::from_secs(65))), ("in 8 seconds".to_owned(), "in 1 minute".to_owned()));
+        assert_eq!(until(Duration::ZERO), "at any moment");
         assert_eq!(took(Duration::from_millis(420)), "0.4 s");
         assert_eq!(took(Duration::from_secs(185)), "3 min 5 s");
         assert_eq!((took(Duration::from_secs(1_800)), took(Duration::from_secs(7_201))), ("30 min".to_owned(), "2 h".to_owned()));

@@ -14,25 +14,36 @@ function signInByLink() {
 signInByLink();
 addEventListener("hashchange", signInByLink);
 
-// Times in words.
-function words(seconds) {
-  const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"} ago`;
-  if (seconds < 10) return "just now";
-  if (seconds < 60) return many(Math.floor(seconds), "second");
-  if (seconds < 3600) return many(Math.floor(seconds / 60), "minute");
-  if (seconds < 86400) return many(Math.floor(seconds / 3600), "hour");
-  if (seconds < 2592000) return many(Math.floor(seconds / 86400), "day");
-  if (seconds < 31536000) return many(Math.floor(seconds / 2592000), "month");
-  return many(Math.floor(seconds / 31536000), "year");
+// Times in words; those with `data-due` are to come.
+function roughly(seconds) {
+  const units = [[31536000, "year"], [2592000, "month"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+  const [size, word] = units.find(([size]) => seconds >= size) ?? [1, "second"];
+  const count = Math.floor(seconds / size);
+  return `${count} ${word}${count === 1 ? "" : "s"}`;
 }
 
+function words(seconds) {
+  return seconds < 10 ? "just now" : `${roughly(seconds)} ago`;
+}
+
+function wordsUntil(seconds) {
+  return seconds < 1 ? "at any moment" : `in ${roughly(seconds)}`;
+}
+
+let aging = null;
 function age() {
+  let soon = false;
   for (const time of document.querySelectorAll("time[datetime]")) {
-    const text = words((Date.now() - Date.parse(time.dateTime)) / 1000);
+    const passed = (Date.now() - Date.parse(time.dateTime)) / 1000, due = "due" in time.dataset;
+    const text = due ? wordsUntil(-passed) : words(passed);
+    soon ||= due && passed < 0 && passed > -90;
     if (time.textContent !== text) time.textContent = text;
   }
+  // What is about to happen is counted down.
+  clearTimeout(aging);
+  aging = setTimeout(age, soon ? 1000 : 15000);
 }
-setInterval(age, 15000);
+age();
 
 // Live parts: the page is fetched again, and what differs is exchanged, so that nothing moves that has not changed.
 let looking = false, again = false, last = 0;
@@ -211,8 +222,8 @@ if (log) {
   };
   times.addEventListener("change", showTimes);
   showTimes();
-  follow.addEventListener("change", () => { if (follow.checked) log.scrollTop = log.scrollHeight; });
-  log.addEventListener("wheel", () => { if (!atEnd()) follow.checked = false; }, { passive: true });
+  follow?.addEventListener("change", () => { if (follow.checked) log.scrollTop = log.scrollHeight; });
+  log.addEventListener("wheel", () => { if (follow && !atEnd()) follow.checked = false; }, { passive: true });
   addEventListener("hashchange", mark);
   let found = mark();
   // What goes on with the command of the stretch before is put below it.

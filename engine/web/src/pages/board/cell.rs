@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookwright_core::status::{DeploymentStatus, PromotionStatus};
-use hookwright_core::{Deployment, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind, WebhookName};
+use hookwright_core::{Deployment, InstanceState, Promotion, ReleaseId, Timestamp, VerdictKind};
 use hookwright_store::ReleaseInfo;
 use serde::Serialize;
 
@@ -59,11 +59,6 @@ pub(crate) struct Waits {
 }
 
 impl Cell {
-    /// Marks what is live in an environment that `webhook.yaml` does not declare any more.
-    pub(crate) fn undeclared(self, webhook: &WebhookName) -> Self {
-        Self { undeclared: Some(format!("hookwright undeploy {webhook} {}", self.environment)), ..self }
-    }
-
     #[cfg(test)]
     pub(crate) fn sample() -> Self {
         let waits = Waits {
@@ -93,6 +88,11 @@ impl Cell {
     }
 }
 
+/// Whether a promotion waits for people to approve it.
+pub(super) fn is_decidable(promotion: &Promotion) -> bool {
+    promotion.verdicts.iter().any(|gate| gate.gate == "approvals" && gate.verdict.kind == VerdictKind::Wait)
+}
+
 /// A promotion that has not ended, in a line.
 pub(super) fn waits(
     promotion: &Promotion,
@@ -101,7 +101,7 @@ pub(super) fn waits(
     now: Timestamp,
 ) -> Waits {
     let release = releases.get(&promotion.release).map(|release| ReleaseShown::new(release, now));
-    let asks = promotion.verdicts.iter().any(|gate| gate.gate == "approvals" && gate.verdict.kind == VerdictKind::Wait);
+    let asks = is_decidable(promotion);
     let reason = promotion.status_reason.clone().unwrap_or_else(|| match promotion.status {
         PromotionStatus::Waiting => "its gates are being asked".to_owned(),
         _ => "it is being deployed".to_owned(),

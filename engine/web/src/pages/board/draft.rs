@@ -1,96 +1,94 @@
-//! A webhook on its way to a row of the board: what the filters ask, before it is known which columns there are.
+//! A webhook on its way to a row of the board: what counts and filters ask of every one. What is drawn is made of those alone that are shown.
 
-use std::collections::BTreeMap;
+use hookwright_core::EnvironmentName;
+use hookwright_core::status::{PromotionStatus, SubscriptionStatus};
 
-use hookwright_core::{EnvironmentName, WebhookName};
-
-use super::cell::Cell;
-use super::facts::Facts;
+use super::facts::{Facts, Glance};
 use super::{Row, RunShown, TriggersShown};
 use crate::error::Result;
-use crate::kept::{Outline, Place};
-use crate::show::{Badge, visible};
+use crate::kept::KnownWebhook;
+use crate::show::Badge;
 use crate::visitor::Visitor;
 use crate::{WebState, urls};
 
-/// A webhook before it is known which columns there are.
-pub(super) struct Draft {
-    pub(super) name: WebhookName,
-    pub(super) title: Option<String>,
-    pub(super) owners: Vec<String>,
-    pub(super) run: Option<RunShown>,
-    pub(super) places: Vec<EnvironmentName>,
-    pub(super) cells: BTreeMap<EnvironmentName, Cell>,
+/// A webhook before it is known whether it is shown.
+pub(super) struct Draft<'a> {
+    known: &'a KnownWebhook,
+    run: Option<Badge>,
+    /// Of the places that the visitor sees.
+    glances: Vec<Glance<'a>>,
 }
 
-impl Draft {
-    /// A webhook with its cells, as far as the visitor sees them.
-    pub(super) async fn read(
-        state: &WebState,
-        visitor: &Visitor,
-        facts: &Facts,
-        (name, run): (WebhookName, Option<RunShown>),
-    ) -> Result<Self> {
-        let Outline { title, owners, environments } = facts.known.specs.get(&name).cloned().unwrap_or_default();
-        let (mut places, mut cells) = (Vec::new(), BTreeMap::new());
-        for Place { name: environment } in environments {
-            if visitor.caller.sees_in(&name, &environment) {
-                cells.insert(environment.clone(), facts.cell(state, visitor, (&name, &environment)).await?);
-            }
-            places.push(environment);
+fn is_bad(badge: &Badge) -> bool {
+    matches!(badge.tone, "bad" | "warn")
+}
+
+impl<'a> Draft<'a> {
+    /// A webhook as far as the visitor sees it.
+    pub(super) async fn read(state: &WebState, visitor: &Visitor, facts: &Facts<'a>, known: &'a KnownWebhook) -> Result<Self> {
+        let mut glances = Vec::with_capacity(known.places.len());
+        for place in known.places.iter().filter(|place| visitor.caller.sees_in(&known.name, &place.environment)) {
+            glances.push(facts.glance(state, visitor, (&known.name, place)).await?);
         }
-        for environment in facts.known.undeclared.get(&name).into_iter().flatten() {
-            if visitor.caller.sees_in(&name, environment) {
-                cells.insert(environment.clone(), facts.cell(state, visitor, (&name, environment)).await?.undeclared(&name));
-            }
-            places.push(environment.clone());
-        }
-        places.retain(|place| cells.contains_key(place));
-        let (title, owners) = (title.as_deref().map(visible), owners.iter().map(|owner| visible(owner)).collect());
-        Ok(Self { name, title, owners, run, places, cells })
+        Ok(Self { known, run: known.run.map(|run| run.status.into()), glances })
+    }
+
+    pub(super) fn owners(&self) -> &'a [String] {
+        &self.known.owners
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = &'a EnvironmentName> {
+        self.glances.iter().map(|glance| &glance.place.environment)
     }
 
     pub(super) fn waits(&self) -> bool {
-        self.cells.values().any(|cell| cell.waits.iter().any(|one| one.badge.tone == "wait"))
+        let waits = |glance: &Glance<'_>| glance.place.promotions.iter().any(|one| one.status == PromotionStatus::Waiting);
+        self.glances.iter().any(waits)
     }
 
     pub(super) fn mine(&self) -> bool {
-        self.cells.values().any(|cell| cell.waits.iter().any(|one| one.mine))
+        self.glances.iter().any(|glance| glance.mine)
     }
 
     pub(super) fn fails(&self) -> bool {
-        let bad = |badge: &Badge| matches!(badge.tone, "bad" | "warn");
-        self.cells.values().any(|cell| bad(&cell.badge) || cell.failure.is_some()) || self.run.as_ref().is_some_and(|run| bad(&run.badge))
+        let fails = |glance: &Glance<'_>| is_bad(&glance.badge) || glance.place.failure.is_some();
+        self.glances.iter().any(fails) || self.run.as_ref().is_some_and(is_bad)
     }
 
     /// Whether every word of the filter is somewhere in the row.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, facts: &Facts<'_>, text: &str) -> bool {
         if text.trim().is_empty() {
             return true;
         }
-        let mut haystack = format!("{} {} {} ", self.name, self.title.as_deref().unwrap_or_default(), self.owners.join(" "));
-        for cell in self.cells.values() {
-            haystack += &cell.badge.word;
-            let waits = cell.waits.iter().map(|one| (one.short.as_str(), one.title.as_str(), ""));
-            let live = cell.release.iter().map(|one| (one.short.as_str(), one.title.as_str(), one.author.as_str()));
-            for (short, title, author) in live.chain(waits) {
-                haystack += &format!(" {short} {title} {author} ");
-            }
-        }
-        let haystack = haystack.to_lowercase();
+        let KnownWebhook { name, title, owners, .. } = self.known;
+        let head = format!("{name} {} {} ", title.as_deref().unwrap_or_default(), owners.join(" "));
+        let haystack = self.glances.iter().fold(head, |all, glance| all + &facts.words(glance)).to_lowercase();
         text.to_lowercase().split_whitespace().all(|word| haystack.contains(word))
     }
 
-    pub(super) fn row(self, columns: &[EnvironmentName], triggers: Option<TriggersShown>) -> Row {
-        let Self { name, title, owners, run, mut cells, .. } = self;
-        Row {
-            title,
-            owners: owners.join(", "),
-            url: urls::webhook(&name),
-            triggers,
-            name: name.to_string(),
-            run,
-            cells: columns.iter().map(|column| cells.remove(column)).collect(),
+    pub(super) fn row(self, facts: &Facts<'_>, columns: &[EnvironmentName]) -> Row {
+        let triggers = self.triggers();
+        let KnownWebhook { name, title, owners, run, .. } = self.known;
+        let run = run.zip(self.run).map(|(run, badge)| RunShown { number: run.number, badge, url: urls::run(run.id) });
+        let mut cells: Vec<_> = columns.iter().map(|_| None).collect();
+        for glance in self.glances {
+            if let Some(at) = columns.iter().position(|column| *column == glance.place.environment) {
+                cells[at] = Some(facts.cell(name, glance));
+            }
         }
+        Row { title: title.clone(), owners: owners.join(", "), url: urls::webhook(name), triggers, name: name.to_string(), run, cells }
+    }
+
+    /// What starts it, told by the worst of its states.
+    fn triggers(&self) -> Option<TriggersShown> {
+        let states: Vec<SubscriptionStatus> = self.glances.iter().flat_map(|glance| glance.place.triggers.iter().copied()).collect();
+        let text = match states.len() {
+            0 => return None,
+            1 => "1 trigger".to_owned(),
+            many => format!("{many} triggers"),
+        };
+        let worst = [SubscriptionStatus::Failing, SubscriptionStatus::Manual, SubscriptionStatus::Pending];
+        let worst = worst.into_iter().find(|status| states.contains(status)).unwrap_or(SubscriptionStatus::Active);
+        Some(TriggersShown { text, badge: worst.into(), url: urls::triggers(&self.known.name) })
     }
 }

@@ -5,13 +5,11 @@ mod cell;
 mod draft;
 mod facts;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
-use hookwright_core::status::SubscriptionStatus;
-use hookwright_core::{Action, EnvironmentName, WebhookName};
+use hookwright_core::{Action, EnvironmentName};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use cell::{Cell, health};
@@ -122,7 +120,7 @@ impl View for BoardPage {
             owners: "<b>hostile".into(),
             url: "/webhooks/shop".into(),
             run: Some(run),
-            triggers: Some(TriggersShown { text: "2 triggers".into(), badge: SubscriptionStatus::Manual.into(), url: "/x".into() }),
+            triggers: Some(TriggersShown { text: "2 triggers".into(), badge: Badge::none("by hand"), url: "/x".into() }),
             cells: vec![Some(Cell::sample()), None],
         };
         let columns = vec!["development".into(), "production".into()];
@@ -169,7 +167,7 @@ impl Filter {
         query.map_or_else(|_| urls::BOARD.to_owned(), |query| format!("{}?{query}", urls::BOARD))
     }
 
-    fn lets(&self, draft: &Draft) -> bool {
+    fn lets(&self, facts: &Facts<'_>, draft: &Draft<'_>) -> bool {
         let state = match self.state.as_str() {
             "waiting" => draft.waits(),
             "mine" => draft.mine(),
@@ -177,7 +175,7 @@ impl Filter {
             _ => true,
         };
         let owner = self.owner.trim();
-        state && (owner.is_empty() || draft.owners.iter().any(|one| one == owner)) && draft.matches(&self.text)
+        state && (owner.is_empty() || draft.owners().iter().any(|one| one == owner)) && draft.matches(facts, &self.text)
     }
 }
 
@@ -185,43 +183,39 @@ impl Filter {
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
     visitor.caller.must(Action::Read)?;
     let known = state.board.read(&state.store).await?;
-    if !known.records.iter().any(|record| visitor.caller.sees(&record.name)) && !filter.is_set() {
+    if !known.webhooks.iter().any(|webhook| visitor.caller.sees(&webhook.name)) && !filter.is_set() {
         return Ok(Redirect::to(urls::FIRST_PUSH).into_response());
     }
-    Ok(template::page(&page(&state, &visitor, known, filter).await?))
+    Ok(template::page(&page(&state, &visitor, &known, filter).await?))
 }
 
-async fn page(state: &WebState, visitor: &Visitor, known: Arc<Known>, filter: Filter) -> Result<BoardPage> {
-    let facts = Facts::read(state, visitor, known.clone()).await?;
-    let mut triggers = triggers(state, visitor).await?;
-    let mut drafts = Vec::with_capacity(known.records.len());
-    for record in known.records.iter().filter(|record| visitor.caller.sees(&record.name)) {
-        let run = known.runs.get(&record.name);
-        let run = run.map(|run| RunShown { number: run.number, badge: run.status.into(), url: urls::run(run.id) });
-        drafts.push(Draft::read(state, visitor, &facts, (record.name.clone(), run)).await?);
+async fn page(state: &WebState, visitor: &Visitor, known: &Known, filter: Filter) -> Result<BoardPage> {
+    let facts = Facts::read(state, visitor, known).await?;
+    let mut drafts = Vec::with_capacity(known.webhooks.len());
+    for webhook in known.webhooks.iter().filter(|webhook| visitor.caller.sees(&webhook.name)) {
+        drafts.push(Draft::read(state, visitor, &facts, webhook).await?);
     }
     let total = drafts.len();
-    let count = |wanted: fn(&Draft) -> bool| drafts.iter().filter(|draft| wanted(draft)).count();
-    let (waiting, mine, failing) = (count(Draft::waits), count(Draft::mine), count(Draft::fails));
-    let owners: BTreeSet<String> = drafts.iter().flat_map(|draft| &draft.owners).cloned().collect();
-    drafts.retain(|draft| filter.lets(draft));
+    let waiting = drafts.iter().filter(|draft| draft.waits()).count();
+    let mine = drafts.iter().filter(|draft| draft.mine()).count();
+    let failing = drafts.iter().filter(|draft| draft.fails()).count();
+    let owners: BTreeSet<&String> = drafts.iter().flat_map(Draft::owners).collect();
+    let owners = owners.into_iter().cloned().collect();
+    drafts.retain(|draft| filter.lets(&facts, draft));
     let found = drafts.len();
     let (first, pages) = Pages::of(&filter, found);
-    let shown: Vec<Draft> = drafts.into_iter().skip(first).take(ROWS).collect();
+    let shown: Vec<Draft<'_>> = drafts.into_iter().skip(first).take(ROWS).collect();
     let columns = columns(&shown);
-    let rows = shown.into_iter().map(|draft| {
-        let triggers = triggers.remove(&draft.name);
-        draft.row(&columns, triggers)
-    });
+    let rows = shown.into_iter().map(|draft| draft.row(&facts, &columns)).collect();
     Ok(BoardPage {
         layout: Layout::new(visitor, "board", "Board"),
         text: visible(&filter.text),
         filtered: filter.is_set(),
-        rows: rows.collect(),
+        rows,
         columns: columns.iter().map(ToString::to_string).collect(),
         owner: visible(&filter.owner),
         state: filter.state,
-        owners: owners.into_iter().collect(),
+        owners,
         total,
         waiting,
         mine,
@@ -232,9 +226,9 @@ async fn page(state: &WebState, visitor: &Visitor, known: Arc<Known>, filter: Fi
 }
 
 /// Environments stand in the order in which releases pass them: behind every one that some webhook passes before.
-fn columns(drafts: &[Draft]) -> Vec<EnvironmentName> {
+fn columns(drafts: &[Draft<'_>]) -> Vec<EnvironmentName> {
     let mut columns: Vec<(usize, &EnvironmentName)> = Vec::new();
-    for (place, environment) in drafts.iter().flat_map(|draft| draft.places.iter().enumerate()) {
+    for (place, environment) in drafts.iter().flat_map(|draft| draft.places().enumerate()) {
         match columns.iter_mut().find(|(_, known)| *known == environment) {
             Some((rank, _)) => *rank = place.max(*rank),
             None => columns.push((place, environment)),
@@ -242,25 +236,6 @@ fn columns(drafts: &[Draft]) -> Vec<EnvironmentName> {
     }
     columns.sort_by_key(|(rank, _)| *rank);
     columns.into_iter().map(|(_, name)| name.clone()).collect()
-}
-
-/// The triggers of each webhook that the visitor sees, told by the worst of their states.
-async fn triggers(state: &WebState, visitor: &Visitor) -> Result<BTreeMap<WebhookName, TriggersShown>> {
-    let mut known: BTreeMap<WebhookName, Vec<SubscriptionStatus>> = BTreeMap::new();
-    for subscription in state.store.subscription_list_all().await? {
-        let place = &subscription.place;
-        if subscription.status != SubscriptionStatus::Off && visitor.caller.sees_in(&place.webhook, &place.environment) {
-            known.entry(place.webhook.clone()).or_default().push(subscription.status);
-        }
-    }
-    let shown = known.into_iter().map(|(webhook, states)| {
-        let worst = [SubscriptionStatus::Failing, SubscriptionStatus::Manual, SubscriptionStatus::Pending];
-        let worst = worst.into_iter().find(|status| states.contains(status)).unwrap_or(SubscriptionStatus::Active);
-        let text = if states.len() == 1 { "1 trigger".to_owned() } else { format!("{} triggers", states.len()) };
-        let url = urls::triggers(&webhook);
-        (webhook, TriggersShown { text, badge: worst.into(), url })
-    });
-    Ok(shown.collect())
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
-//! People who sign in with a password or at the provider: added, linked, given another password, removed, by admins.
+//! People who sign in with a password or at the provider: added, linked, given other roles or another password, removed, by admins.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::{Action, SecretValue};
 use serde::{Deserialize, Serialize};
 
-use super::holder::Holder;
-use crate::grant::grant_text;
+use super::holder::{ChangeForm, Held, Holder};
 use crate::pages::{Answer, Layout, said};
 use crate::show::{Moment, visible};
 use crate::template::{self, View};
@@ -23,6 +22,7 @@ pub(crate) struct PeoplePage {
     rows: Vec<Row>,
     create: &'static str,
     password: &'static str,
+    change: &'static str,
     remove: &'static str,
     /// Where people come in by a provider: what it is called, and where a name is linked to somebody there.
     openid: Option<Link>,
@@ -40,7 +40,7 @@ struct Row {
     id: String,
     name: String,
     teams: String,
-    grants: Vec<String>,
+    grants: Vec<Held>,
     created: Moment,
     signed_in: Option<Moment>,
     /// What the provider calls somebody whom it knows; `None`: there is a password here.
@@ -58,12 +58,12 @@ impl View for PeoplePage {
         let text = || "<b>hostile".to_owned();
         let row = |signed_in, subject, removed| {
             let (id, name, teams, subject_id, created) = (text(), text(), text(), text(), Moment::sample());
-            Row { id, name, teams, grants: vec![text()], created, signed_in, subject, subject_id, removed }
+            Row { id, name, teams, grants: vec![Held::sample(), Held::sample()], created, signed_in, subject, subject_id, removed }
         };
         let moment = || Some(Moment::sample());
         let rows = vec![row(None, None, None), row(moment(), Some(text()), None), row(moment(), Some(text()), moment())];
         let openid = Some(Link { label: text(), link: "/l" });
-        Self { layout: Layout::sample(), rows, create: "/x", password: "/y", remove: "/z", openid }
+        Self { layout: Layout::sample(), rows, create: "/x", password: "/y", change: "/c", remove: "/z", openid }
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Ans
     let rows = users.into_iter().map(|user| Row {
         name: visible(&user.name),
         teams: visible(&user.teams.join(", ")),
-        grants: user.grants.iter().map(grant_text).collect(),
+        grants: user.grants.iter().map(Held::new).collect(),
         created: Moment::new(user.created_at, now),
         signed_in: user.signed_in_at.map(|at| Moment::new(at, now)),
         removed: user.removed_at.map(|at| Moment::new(at, now)),
@@ -84,9 +84,9 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor) -> Ans
         id: user.name,
     });
     let layout = Layout::new(&visitor, "settings", "People");
-    let (create, password, remove) = (urls::PEOPLE, urls::PEOPLE_PASSWORD, urls::PEOPLE_REMOVE);
+    let (create, password, change, remove) = (urls::PEOPLE, urls::PEOPLE_PASSWORD, urls::PEOPLE_CHANGE, urls::PEOPLE_REMOVE);
     let openid = state.openid.as_ref().map(|openid| Link { label: visible(&openid.label), link: urls::PEOPLE_LINK });
-    Ok(template::page(&PeoplePage { layout, rows: rows.collect(), create, password, remove, openid }))
+    Ok(template::page(&PeoplePage { layout, rows: rows.collect(), create, password, change, remove, openid }))
 }
 
 /// Somebody to add.
@@ -102,6 +102,12 @@ pub(super) async fn create(State(state): State<WebState>, Deed { visitor, form }
     let (name, teams, grants) = form.holder.read()?;
     user::create(&state, &visitor.caller, (&name, SecretValue::new(form.password)), &teams, &grants).await?;
     Ok(Redirect::to(&said(urls::PEOPLE, "user-created")).into_response())
+}
+
+/// Changes what somebody may do.
+pub(super) async fn change(State(state): State<WebState>, Deed { visitor, form }: Deed<ChangeForm>) -> Answer {
+    user::change(&state, &visitor.caller, &form.id, form.change()?).await?;
+    Ok(Redirect::to(&said(urls::PEOPLE, "rights-changed")).into_response())
 }
 
 /// Another password.

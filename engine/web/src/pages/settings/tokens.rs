@@ -1,13 +1,12 @@
-//! Tokens: who holds which rights; made, shown this once, and revoked.
+//! Tokens: who holds which rights; made, shown this once, given other roles, and revoked.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect};
 use hookwright_core::{Action, TokenId};
 use serde::{Deserialize, Serialize};
 
-use super::holder::Holder;
-use crate::error::Result;
-use crate::grant::grant_text;
+use super::holder::{ChangeForm, Held, Holder};
+use crate::error::{Problem, Result};
 use crate::pages::{Answer, Layout, said};
 use crate::show::{Moment, visible};
 use crate::template::{self, View};
@@ -26,6 +25,7 @@ pub(crate) struct TokensPage {
     /// The token that was just made: it cannot be read again.
     made: Option<Made>,
     create: &'static str,
+    change: &'static str,
     revoke: &'static str,
 }
 
@@ -34,7 +34,7 @@ struct Row {
     id: String,
     user: String,
     teams: String,
-    grants: Vec<String>,
+    grants: Vec<Held>,
     created: Moment,
     revoked: Option<Moment>,
 }
@@ -52,13 +52,20 @@ impl View for TokensPage {
     #[cfg(test)]
     fn sample() -> Self {
         let text = || "<b>hostile".to_owned();
-        let row =
-            |revoked| Row { id: "tok_1".into(), user: text(), teams: text(), grants: vec![text()], created: Moment::sample(), revoked };
+        let row = |revoked| Row {
+            id: "tok_1".into(),
+            user: text(),
+            teams: text(),
+            grants: vec![Held::sample()],
+            created: Moment::sample(),
+            revoked,
+        };
         Self {
             layout: Layout::sample(),
             rows: vec![row(None), row(Some(Moment::sample()))],
             made: Some(Made { user: text(), token: "hw_0".into(), link: text() }),
             create: "/x",
+            change: "/c",
             revoke: "/y",
         }
     }
@@ -71,12 +78,12 @@ async fn page(state: &WebState, visitor: &Visitor, made: Option<Made>) -> Result
         id: token.id.to_string(),
         user: visible(&token.user),
         teams: visible(&token.teams.join(", ")),
-        grants: token.grants.iter().map(grant_text).collect(),
+        grants: token.grants.iter().map(Held::new).collect(),
         created: Moment::new(token.created_at, now),
         revoked: token.revoked_at.map(|at| Moment::new(at, now)),
     });
     let layout = Layout::new(visitor, "settings", "Tokens");
-    Ok(TokensPage { layout, rows: rows.collect(), made, create: urls::TOKENS, revoke: urls::TOKEN_REVOKE })
+    Ok(TokensPage { layout, rows: rows.collect(), made, create: urls::TOKENS, change: urls::TOKEN_CHANGE, revoke: urls::TOKEN_REVOKE })
 }
 
 /// Shows them to admins.
@@ -96,6 +103,13 @@ async fn made(state: &WebState, visitor: &Visitor, form: Holder) -> Result<Made>
 pub(super) async fn create(State(state): State<WebState>, Deed { visitor, form }: Deed<Holder>) -> Answer {
     let made = made(&state, &visitor, form).await?;
     Ok(template::page(&page(&state, &visitor, Some(made)).await?))
+}
+
+/// Changes what a token may do.
+pub(super) async fn change(State(state): State<WebState>, Deed { visitor, form }: Deed<ChangeForm>) -> Answer {
+    let id: TokenId = form.id.parse().map_err(Problem::invalid)?;
+    token::change(&state, &visitor.caller, &id, form.change()?).await?;
+    Ok(Redirect::to(&said(urls::TOKENS, "rights-changed")).into_response())
 }
 
 /// A token to revoke.

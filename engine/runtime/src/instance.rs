@@ -12,6 +12,7 @@ use hookwright_core::{Blame, Clock, InstanceState, InstanceStatus, PortError};
 use tokio::sync::Notify;
 
 use crate::executor::{lent, millis, unusable};
+use crate::last_words::{LOOKED_THROUGH, last_words};
 use crate::listeners::Listeners;
 use crate::nursery::Nursery;
 use crate::probe;
@@ -33,9 +34,6 @@ const LIVENESS_FAILURES: u32 = 3;
 const LOG_LIMIT: u64 = 64 << 20;
 /// So many processes of an instance are kept with their logs, besides the one that runs.
 const KEPT_PROCESSES: u32 = 5;
-/// So many lines of a log are shown with a reason, each cut after so many characters.
-const SHOWN_LINES: usize = 5;
-const SHOWN_CHARACTERS: usize = 200;
 /// How often it is looked up why an instance does not answer; that reads much of `/proc`.
 const WONDER: Duration = Duration::from_millis(200);
 /// How long a handler may take to end after `SIGTERM`.
@@ -142,7 +140,10 @@ impl Instance {
         let startup = around.wanted.health.startup;
         if !self.ever_ready && now.saturating_sub(began) > startup {
             let why = self.status.reason.clone().unwrap_or_else(|| "it never answered".to_owned());
-            self.failing = Some(format!("not ready after {} s: {why}{}", startup.as_secs(), self.last_lines()));
+            // One that was started again has not said yet why it ended.
+            let is_new = self.ends > 0 && self.status.state != InstanceState::BackingOff;
+            let words = self.last_words(if is_new { self.attempt.saturating_sub(1) } else { self.attempt });
+            self.failing = Some(format!("not ready after {} s: {why}{words}", startup.as_secs()));
         }
         Ok(())
     }
@@ -156,8 +157,8 @@ impl Instance {
             _ => format!("the handler ended: {}", describe(end.outcome)),
         };
         if self.ends >= BUDGET {
-            self.failing =
-                Some(format!("the handler keeps ending, {} times in a row; the last time: {how}{}", self.ends, self.last_lines()));
+            let words = self.last_words(self.attempt);
+            self.failing = Some(format!("the handler keeps ending, {} times in a row; the last time: {how}{words}", self.ends));
         }
         self.status.reason = Some(how);
         self.pause(clock);
@@ -182,12 +183,9 @@ impl Instance {
         self.failures > 0
     }
 
-    /// The end of its log as part of a sentence; empty when there is none.
-    fn last_lines(&self) -> String {
-        let lines = self.process().tail(SHOWN_LINES);
-        let shown = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty());
-        let shown: Vec<String> = shown.map(|line| line.chars().take(SHOWN_CHARACTERS).collect()).collect();
-        if shown.is_empty() { String::new() } else { format!("; its last lines: {}", shown.join(" | ")) }
+    /// The end of a process's log as part of a sentence; empty when there is none.
+    fn last_words(&self, attempt: u32) -> String {
+        last_words(&Supervised::at(self.folder.join(attempt.to_string())).tail(LOOKED_THROUGH))
     }
 
     async fn start(&mut self, around: &Surroundings<'_>) -> Result<(), PortError> {
@@ -325,7 +323,9 @@ impl Instance {
         let ports = self.ports(around).unwrap_or_default();
         match (ports.contains(&self.port), ports.first()) {
             (false, Some(other)) => {
-                format!("the handler listens on port {other} instead of $PORT = {}; read the variable PORT", self.port)
+                let is_declared = *other == around.wanted.port;
+                let port = if is_declared { ": `handler.port` is for containers, a process is given a free port" } else { "" };
+                format!("the handler listens on port {other} instead of $PORT = {}; read the variable PORT{port}", self.port)
             }
             (false, None) if answered => format!("another process of this machine took port {} before the handler did", self.port),
             (false, None) => format!("the handler does not listen on $PORT = {} yet", self.port),

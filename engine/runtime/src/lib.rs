@@ -5,6 +5,7 @@ mod commands;
 mod copies;
 mod executor;
 mod instance;
+mod last_words;
 mod listeners;
 mod log_file;
 mod mask;

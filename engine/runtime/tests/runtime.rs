@@ -209,6 +209,41 @@ serve()";
 }
 
 #[tokio::test]
+async fn a_handler_that_crashes_is_reported_with_its_exception_whatever_it_writes_behind_it() {
+    let house = House::new(None);
+    let code = "import atexit
+atexit.register(lambda: print('bye\\n' * 9, file=sys.stderr, flush=True))
+raise KeyError('SLACK_TOKEN')";
+    let deployment = house.deployment(1, code);
+    house.runtime.apply(&deployment).await.expect("it is applied");
+    let why = house.pass_rests("the report", &deployment.id, |observed| observed.given_up.clone()).await;
+    assert!(why.contains("exit code 1; its error: KeyError: 'SLACK_TOKEN'; its last lines: bye | "), "{why}");
+    house.end(&[&deployment]).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_crashed_and_hangs_since_is_reported_with_why_it_crashed() {
+    let house = House::new(None);
+    let code = "import time
+first = os.path.join(os.environ['HOME'], 'first')
+if os.path.exists(first):
+    print('trying again', flush=True)
+    time.sleep(600)
+open(first, 'w').close()
+raise KeyError('SLACK_TOKEN')";
+    let deployment = house.deployment(1, code);
+    house.runtime.apply(&deployment).await.expect("it is applied");
+    let again = house.pass_rests("a second start", &deployment.id, |observed| {
+        observed.instances.first().filter(|one| one.restarts == 1 && one.state == InstanceState::Starting).map(|_| ())
+    });
+    again.await;
+    house.clock.forward(Duration::from_secs(31));
+    let why = until("the end of patience", async || house.observed(&deployment.id).await.given_up).await;
+    assert!(why.starts_with("not ready after 30 s: ") && why.contains("its error: KeyError: 'SLACK_TOKEN'"), "{why}");
+    house.end(&[&deployment]).await;
+}
+
+#[tokio::test]
 async fn the_pauses_between_starts_grow() {
     let house = House::new(None);
     let deployment = house.deployment(1, "os._exit(1)");

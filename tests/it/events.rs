@@ -303,16 +303,22 @@ async fn other_types_pings_and_what_the_filter_refuses_are_stored_and_not_delive
     let address = shop.address("issues", "development").await;
     let push = GitHub { kind: "push", id: "push", body: json!({ "commits": [] }).to_string() };
     let ping = GitHub { kind: "ping", id: "ping", body: json!({ "zen": "Keep it logically awesome." }).to_string() };
-    for event in [push, ping, GitHub::issue("small", 7), GitHub::issue("large", 11)] {
+    let bare = GitHub { kind: "issues", id: "bare", body: json!({ "action": "opened", "issue": {} }).to_string() };
+    for event in [push, ping, GitHub::issue("small", 7), GitHub::issue("large", 11), bare] {
         assert_eq!(event.send(&address).await, 200);
     }
     let received = shop.receives(1).await;
     assert!(received.len() == 1 && received[0]["body"].as_str().is_some_and(|body| body.contains("large")), "{received:?}");
-    let skipped = shop.in_status("skipped", 3).await;
-    assert!(skipped.iter().all(|delivery| delivery["status_reason"].is_string()), "{skipped:?}");
+    let skipped = shop.in_status("skipped", 4).await;
+    let reasons: Vec<&str> = skipped.iter().filter_map(|delivery| delivery["status_reason"].as_str()).collect();
+    assert_eq!(reasons.len(), 4, "{skipped:?}");
+    assert!(reasons.contains(&"the filter `payload.issue.number > 10` is false"), "{reasons:?}");
+    let unanswered = |reason: &&&str| reason.starts_with("the filter `payload.issue.number > 10` cannot be answered: ");
+    let unanswered = reasons.iter().find(unanswered).expect("a filter without an answer");
+    assert!(unanswered.ends_with("; the payload has no `payload.issue.number`"), "{unanswered}");
     let found = shop.deliveries("&payload=issue.number=11").await;
     assert_eq!(found.len(), 1);
-    assert_eq!(shop.deliveries("&type=issues.*").await.len(), 2);
+    assert_eq!(shop.deliveries("&type=issues.*").await.len(), 3);
 }
 
 #[tokio::test]

@@ -66,3 +66,27 @@ fn a_local_run_takes_build_secrets_from_the_environment_and_masks_them() {
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("the token is") && !out.contains("canary-77af31"), "{out}");
 }
+
+#[test]
+fn a_filter_on_a_field_that_events_hardly_have_is_warned_of_and_no_error() {
+    let copy = copy();
+    let trigger = |filter: &str| {
+        format!("{SPEC}triggers:\n  issues:\n    source: github\n    verify: none\n    events: [issues.opened]\n    filter: {filter}\n")
+    };
+    for command in ["validate", "plan"] {
+        let checked = |filter: &str| {
+            copy.write("webhook.yaml", &trigger(filter));
+            let output = Command::new(BINARY).arg(command).current_dir(copy.path()).output().expect("it runs");
+            assert!(output.status.success(), "{filter}: {output:?}");
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let said = checked("payload.isue.number > 7");
+        let expected = "webhook.yaml:13: `filter` of trigger `issues` asks for `payload.isue`, which is not known of its events; did you mean `payload.issue`?";
+        assert!(said.contains("warning: ") && said.contains(expected), "{said}");
+        for good in
+            ["payload.issue.number > 7", "payload.issue.reactions.total_count > 7", "payload.issue.title.contains(\"payload.isue\")"]
+        {
+            assert_eq!(checked(good), "", "{good}");
+        }
+    }
+}

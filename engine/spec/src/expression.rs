@@ -2,6 +2,8 @@
 
 use cel::{Context, Program, Value};
 
+use crate::payload_field::{missing, payload_fields};
+
 /// The longest expression.
 const MAX_LENGTH: usize = 1024;
 /// How deep brackets may nest.
@@ -138,6 +140,8 @@ pub struct EventExpression {
     program: Program,
     /// How deep its loops stand in each other.
     loops: u32,
+    /// The fields of the payload that it names.
+    fields: Vec<Vec<String>>,
 }
 
 /// How much of a payload's lists an expression sees as `changed`.
@@ -149,7 +153,7 @@ impl EventExpression {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub fn compile(text: &str) -> Result<Self, String> {
-        Ok(Self { program: compile(text)?, loops: loops_in_loops(text) })
+        Ok(Self { program: compile(text)?, loops: loops_in_loops(text), fields: payload_fields(text) })
     }
 
     /// Whether the condition holds for an event.
@@ -161,6 +165,11 @@ impl EventExpression {
             Value::Bool(value) => Ok(value),
             _ => Err("the condition is neither true nor false".to_owned()),
         }
+    }
+
+    /// The first field that it names and a payload does not have, as it writes it.
+    pub fn missing(&self, payload: &serde_json::Value) -> Option<String> {
+        missing(&self.fields, payload)
     }
 
     /// The value as the text that orders deliveries.

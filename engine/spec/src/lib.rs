@@ -5,6 +5,7 @@ mod explain;
 mod expression;
 mod model;
 mod parse;
+mod payload_field;
 mod plan;
 mod planner;
 mod preset;
@@ -22,6 +23,7 @@ pub use model::{
     Operation, Pipeline, PipelineConcurrency, Promote, RateLimit, Retry, Scale, Service, Spec, Stage, Trigger, Verify, Window,
 };
 pub use parse::{EVENT_SOURCES, SOURCE_FOLDER, SourceFiles, event_types, parse, parse_beside, whose};
+pub use payload_field::payload_fields;
 pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
 pub use planner::plan;
 pub use problem::{Problem, Problems};

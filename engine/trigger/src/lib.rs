@@ -12,6 +12,7 @@ mod channel;
 mod cloud_events;
 mod credential;
 mod definition;
+mod doubt;
 mod error;
 mod example;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod undelivered;
 pub use binding::{Answer, Binding, Incoming, NewBinding, Received, ReceivedEvent, Refusal};
 pub use credential::Credential;
 pub use definition::{Definition, Definitions};
+pub use doubt::Doubt;
 pub use error::Error;
 pub use example::Example;
 pub use key_file::KeyFile;

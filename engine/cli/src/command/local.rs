@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hookwright_core::{Clock as _, Digest, RevisionEvent};
-use hookwright_spec::{Plan, PlanRequest, Problems, SOURCE_FOLDER, SourceFiles, Spec, Timetable, TreeFile, parse_beside};
-use hookwright_trigger::Definition;
+use hookwright_spec::{Plan, PlanRequest, Problems, SOURCE_FOLDER, SourceFiles, Spec, Timetable, TreeFile, parse_beside, payload_fields};
+use hookwright_trigger::{Definition, Definitions};
 
 use crate::output::{say, warn_of};
 use crate::system::SystemClock;
@@ -66,12 +67,14 @@ pub(crate) fn validate(path: &Path, json: bool) -> Result<ExitCode> {
     let source = read(path)?;
     match parse(&source) {
         Err(problems) => refuse(&problems, json),
-        Ok(_) if json => {
+        Ok(spec) if json => {
             output::json(&serde_json::json!([]));
+            warn(&source, &spec);
             Ok(ExitCode::SUCCESS)
         }
         Ok(spec) => {
             say!("`{}` is valid: webhook {}", source.path.display(), spec.name);
+            warn(&source, &spec);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -94,7 +97,29 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
                 show_sources(&spec)?;
                 show_times(&spec);
             }
+            warn(&source, &spec);
             Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Says, to standard error, which fields a filter asks for that events of its source hardly have: nothing would ever be equal to them, and that is no
+/// error, since sources may send more than is known of them.
+fn warn(source: &Source, spec: &Spec) {
+    for (name, trigger) in &spec.triggers {
+        let own = spec.sources.get(&trigger.source).and_then(|own| Definition::of_a_repository(&own.to_string()).ok().map(Arc::new));
+        let Some(definition) = own.or_else(|| Definitions::embedded().find(&trigger.source)) else { continue };
+        let expressions = [("filter", &trigger.filter), ("deliver.order_by", &trigger.deliver.order_by)];
+        for (place, text) in expressions.into_iter().filter_map(|(place, text)| Some((place, text.as_deref()?))) {
+            for doubt in payload_fields(text).iter().filter_map(|path| definition.doubt(&trigger.events, path)) {
+                let field = format!("payload.{}", doubt.field.join("."));
+                let line = source.text.lines().position(|line| line.contains(&field)).map(|at| format!(":{}", at + 1)).unwrap_or_default();
+                let help = doubt.meant.map(|meant| format!("; did you mean `payload.{}`?", meant.join("."))).unwrap_or_default();
+                warn_of!(
+                    "warning: {}{line}: `{place}` of trigger `{name}` asks for `{field}`, which is not known of its events{help}",
+                    source.path.display()
+                );
+            }
         }
     }
 }

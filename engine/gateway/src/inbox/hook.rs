@@ -15,6 +15,9 @@ use crate::table::TriggerRoute;
 /// What stands in a stored header in the place of a secret.
 const HIDDEN: &str = "[secret]";
 
+/// How much of a filter is shown with what it skipped, in characters.
+const FILTER: usize = 200;
+
 /// What receives at an address.
 pub(crate) struct Hook {
     pub(crate) route: Arc<TriggerRoute>,
@@ -135,10 +138,13 @@ impl Hook {
         let content_type = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let payload = payload(content_type, &received.body).unwrap_or(serde_json::Value::Null);
         let skipped = self.filter.as_ref().and_then(|filter| {
+            let text: String = self.route.trigger.filter.iter().flat_map(|text| text.chars()).take(FILTER).collect();
+            let missing = filter.as_ref().ok().and_then(|filter| filter.missing(&payload));
+            let missing = missing.map(|field| format!("; the payload has no `{field}`")).unwrap_or_default();
             match filter.as_ref().map_err(Clone::clone).and_then(|filter| filter.holds(&received.kind, &payload)) {
                 Ok(true) => None,
-                Ok(false) => Some("the filter says no".to_owned()),
-                Err(error) => Some(format!("the filter cannot be answered: {error}")),
+                Ok(false) => Some(format!("the filter `{text}` is false{missing}")),
+                Err(error) => Some(format!("the filter `{text}` cannot be answered: {error}{missing}")),
             }
         });
         // What has no key keeps its order among those without one.

@@ -15,6 +15,8 @@ pub struct ReleaseInfo {
     pub id: ReleaseId,
     /// What it was built from.
     pub commit: CommitSha,
+    /// The run that cut it.
+    pub run: RunId,
     /// The commit's first line, author and time; hostile until escaped. `None` when its revision is gone.
     pub info: Option<CommitInfo>,
     /// When it was first cut.
@@ -50,7 +52,7 @@ pub struct FailedDeployment {
 }
 
 const RELEASES: &str =
-    "SELECT releases.id AS id, releases.commit_sha AS commit_sha, revisions.info AS info, releases.created_at AS created_at
+    "SELECT releases.id AS id, releases.commit_sha AS commit_sha, releases.run AS run, revisions.info AS info, releases.created_at AS created_at
     FROM releases LEFT JOIN revisions ON revisions.id = releases.revision
     WHERE releases.id IN (SELECT release_id FROM deployments WHERE status IN ('pending', 'starting', 'live', 'draining')
         UNION SELECT release_id FROM promotions WHERE status IN ('waiting', 'deploying')
@@ -60,7 +62,7 @@ const FAILED: &str = "SELECT id, webhook, environment, release_id, status_reason
     WHERE status IN ('failed', 'errored') AND ($1 = '' OR webhook = $1) AND ($2 = '' OR environment = $2) AND generation = (SELECT MAX(newest.generation)
         FROM deployments AS newest WHERE newest.webhook = failed.webhook AND newest.environment = failed.environment)";
 const RELEASE: &str =
-    "SELECT releases.id AS id, releases.commit_sha AS commit_sha, revisions.info AS info, releases.created_at AS created_at
+    "SELECT releases.id AS id, releases.commit_sha AS commit_sha, releases.run AS run, revisions.info AS info, releases.created_at AS created_at
     FROM releases LEFT JOIN revisions ON revisions.id = releases.revision WHERE releases.id = $1";
 const HOLDS: &str = "SELECT webhook, environment, release_id, actor, reason, since FROM holds";
 const SPECS: &str = "SELECT webhook, spec FROM webhook_specs";
@@ -119,5 +121,11 @@ fn failed(row: &Row) -> Result<FailedDeployment> {
 
 fn read(row: &Row) -> Result<ReleaseInfo> {
     let info = row.optional_text("info")?.and_then(|info| serde_json::from_str(&info).ok());
-    Ok(ReleaseInfo { id: row.parse("id")?, commit: row.parse("commit_sha")?, info, created_at: row.instant("created_at")? })
+    Ok(ReleaseInfo {
+        id: row.parse("id")?,
+        commit: row.parse("commit_sha")?,
+        run: row.parse("run")?,
+        info,
+        created_at: row.instant("created_at")?,
+    })
 }

@@ -45,6 +45,7 @@ pub(crate) mod pattern {
     pub(crate) const EVENT_REPLAY: &str = "/events/{event}/replay";
     pub(crate) const DELIVERY_CANCEL: &str = "/deliveries/{delivery}/cancel";
     pub(crate) const ENVIRONMENT: &str = "/webhooks/{webhook}/environments/{environment}";
+    pub(crate) const UNDEPLOY: &str = "/webhooks/{webhook}/environments/{environment}/undeploy";
     pub(crate) const PROMOTE: &str = "/webhooks/{webhook}/environments/{environment}/promote";
     pub(crate) const ROLLBACK: &str = "/webhooks/{webhook}/environments/{environment}/rollback";
     pub(crate) const HOLD: &str = "/webhooks/{webhook}/environments/{environment}/hold";
@@ -191,6 +192,10 @@ pub(crate) fn delivery_cancel(id: DeliveryId) -> String {
 
 pub(crate) fn environment(webhook: &WebhookName, environment: &EnvironmentName) -> String {
     format!("/webhooks/{webhook}/environments/{environment}")
+}
+
+pub(crate) fn undeploy(webhook: &WebhookName, environment: &EnvironmentName) -> String {
+    format!("{}/undeploy", self::environment(webhook, environment))
 }
 
 pub(crate) fn promote(webhook: &WebhookName, environment: &EnvironmentName) -> String {

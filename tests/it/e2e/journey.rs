@@ -47,6 +47,17 @@ async fn a_first_push_is_watched_approved_and_rolled_back_through_the_pages() {
     browser.until_text("its way", "#happened", "requests and events go to it").await;
     daemon.answers("hello-python", "production", "Hello from Python in production").await;
 
+    // From a run one sees where its release is, and from there the deployment; from that, the run again.
+    let run = daemon.get("/api/v1/runs?webhook=hello-python").await["items"][0]["id"].as_str().expect("a run").to_owned();
+    browser.open(&format!("/runs/{run}")).await;
+    let went = browser.until_text("where its release went", "#went", "production").await;
+    assert_eq!(went.matches("live there now").count(), 2, "{went}");
+    browser.press("#went .row:last-child a[href^='/deployments/']").await;
+    browser.until_text("the deployment", "h1", "hello-python in production").await;
+    browser.press("#deployment .release-title a").await;
+    browser.until("its run", "#run").await;
+    assert_eq!(browser.path().await, format!("/runs/{run}"));
+
     copy.edit("server.py", "Hello from Python", "Good evening from Python").commit("Greet later");
     copy.push(&daemon, "hello-python");
     daemon.run_ended("hello-python", 2).await;

@@ -146,9 +146,11 @@ async fn what_webhook_yaml_does_not_declare_any_more_is_marked_with_the_command_
     let copy = WorkingCopy::of(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello-python"));
     let spec = std::fs::read_to_string(copy.path().join("webhook.yaml")).expect("a readable spec");
     let spec = spec.split("environments:").next().unwrap_or_default().to_owned();
-    copy.write("webhook.yaml", &format!("{spec}\nenvironments:\n  development: {{}}\n")).commit("Begin");
+    copy.write("webhook.yaml", &format!("{spec}\nenvironments:\n  development: {{}}\n  staging: {{ promote: automatic }}\n"))
+        .commit("Begin");
     copy.push(&daemon, "hello-python");
     daemon.answers("hello-python", "development", "Hello").await;
+    daemon.answers("hello-python", "staging", "Hello").await;
     copy.write("webhook.yaml", &format!("{spec}\nenvironments:\n  testing: {{}}\n")).commit("Call it testing");
     copy.push(&daemon, "hello-python");
     daemon.answers("hello-python", "testing", "Hello").await;
@@ -187,5 +189,14 @@ async fn what_webhook_yaml_does_not_declare_any_more_is_marked_with_the_command_
     assert_eq!(browser.count("#left-over").await, 0, "what is ended is not marked any more");
     browser.open("/webhooks/hello-python").await;
     browser.until_text("what is declared", ".flow", "testing").await;
-    assert_eq!(browser.count(".flow .flow-step").await, 1);
+    assert_eq!(browser.count(".flow .flow-step").await, 2, "the other one is still left over");
+
+    // So does the button, for who may.
+    browser.open("/webhooks/hello-python/environments/staging").await;
+    browser.press("#left-over form button").await;
+    browser.until_text("the word about it", ".said", "taken out of service").await;
+    let gone = async |daemon: &Daemon| (daemon.call("hello-python", "staging", "/").await.0 == 404).then_some(());
+    daemon.until("it to be gone", gone).await;
+    let audit = daemon.get("/api/v1/audit").await.to_string();
+    assert_eq!(audit.matches("webhook.undeployed").count(), 2, "{audit}");
 }

@@ -59,6 +59,8 @@ pub(crate) struct EnvironmentPage {
     /// The releases that can be promoted here.
     releases: Vec<ReleaseShown>,
     may: bool,
+    /// Where what is left over here is ended.
+    end: Option<String>,
     promote: String,
     rollback: String,
     secret_set: String,
@@ -120,6 +122,7 @@ impl View for EnvironmentPage {
             values: vec![(text(), text())],
             releases: vec![ReleaseShown::sample()],
             may: true,
+            end: Some("/x".into()),
             promote: "/x".into(),
             rollback: "/x".into(),
             secret_set: "/x".into(),
@@ -210,6 +213,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path((
         values,
         releases,
         may,
+        end: (may && is_left_over).then(|| urls::undeploy(&webhook, &environment)),
         promote: urls::promote(&webhook, &environment),
         rollback: urls::rollback(&webhook, &environment),
         secret_set: urls::secrets(&webhook, &environment),
@@ -248,6 +252,15 @@ pub(super) async fn promote(State(state): State<WebState>, Path((webhook, enviro
     let Deed { visitor, form } = deed;
     let id = state.control.promote(&visitor.caller.actor, &webhook, &environment, Some(&form.release)).await?;
     Ok(Redirect::to(&said(&urls::promotion(id), "promoted")).into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
+/// Takes what is live out of service.
+pub(super) async fn undeploy(State(state): State<WebState>, Path((webhook, environment)): Place, deed: Deed<Nothing>) -> Answer {
+    state.control.undeploy(&deed.visitor.caller.actor, &webhook, &environment, None).await?;
+    Ok(Redirect::to(&said(&urls::environment(&webhook, &environment), "undeployed")).into_response())
 }
 
 /// A secret to set.

@@ -22,6 +22,7 @@ const SAID: &[(&str, &str)] = &[
     ("approved-already-one", "You have approved already; one more person is needed."),
     ("approved-already-more", "You have approved already; more people are needed. The gate says how many."),
     ("hold-ended", "The hold is ended. What waits goes on as its other gates say."),
+    ("undeployed", "What was live here is taken out of service."),
     ("secret-set", "The secret is set."),
     ("secret-removed", "The secret is removed. What is live keeps it until the next deployment."),
     ("canceled", "The run is being stopped."),

@@ -93,6 +93,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route(pattern::EVENT_REPLAY, post(event::replay))
         .route(pattern::DELIVERY_CANCEL, post(event::cancel))
         .route(pattern::ENVIRONMENT, get(environment::show))
+        .route(pattern::UNDEPLOY, post(environment::undeploy))
         .route(pattern::PROMOTE, post(environment::promote))
         .route(pattern::ROLLBACK, get(rollback::show).post(rollback::go))
         .route(pattern::HOLD, post(hold::set))

@@ -4,9 +4,9 @@ use hookwright_core::{CommitSha, Release, ReleaseId, Timestamp};
 use hookwright_store::ReleaseInfo;
 use serde::Serialize;
 
-use crate::WebState;
 use crate::error::Result;
 use crate::show::{Moment, visible};
+use crate::{WebState, urls};
 
 /// A release on a page.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +16,8 @@ pub(crate) struct ReleaseShown {
     pub(crate) title: String,
     pub(crate) author: String,
     pub(crate) at: Moment,
+    /// The run that cut it.
+    pub(crate) run: String,
 }
 
 impl ReleaseShown {
@@ -25,7 +27,7 @@ impl ReleaseShown {
             |info| (visible(&info.title), visible(&info.author)),
         );
         let at = Moment::new(release.created_at, now);
-        Self { id: release.id.to_string(), short: short(&release.commit), title, author, at }
+        Self { id: release.id.to_string(), short: short(&release.commit), title, author, at, run: urls::run(release.run) }
     }
 
     /// One that may have been removed.
@@ -37,7 +39,14 @@ impl ReleaseShown {
     #[cfg(test)]
     pub(crate) fn sample() -> Self {
         let text = "<b>hostile".to_owned();
-        Self { id: "rel-0123456789abcdef".into(), short: "0123456".into(), title: text.clone(), author: text, at: Moment::sample() }
+        Self {
+            id: "rel-0123456789abcdef".into(),
+            short: "0123456".into(),
+            title: text.clone(),
+            author: text,
+            at: Moment::sample(),
+            run: "/runs/1".into(),
+        }
     }
 }
 

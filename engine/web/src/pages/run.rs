@@ -9,7 +9,7 @@ use hookwright_control::TestCounts;
 use hookwright_core::status::StageStatus;
 use hookwright_core::{Action, RunId, StageName, Timestamp};
 use hookwright_spec::Plan;
-use hookwright_store::StageRecord;
+use hookwright_store::{PromotionFilter, StageRecord};
 use serde::{Deserialize, Serialize};
 
 use super::run_list::RunRow;
@@ -17,10 +17,13 @@ use super::test_list::{self, CaseShown};
 use super::{Answer, Layout, said};
 use crate::error::{Path, Result};
 use crate::run::find;
-use crate::show::{Badge, Graph, Stage, bytes, took, visible, visible_lines};
+use crate::show::{Badge, Graph, Moment, Stage, bytes, took, visible, visible_lines};
 use crate::template::{self, View};
 use crate::visitor::{Deed, Visitor};
 use crate::{WebState, urls};
+
+/// Among so many of a webhook's newest promotions those of a run's release are sought.
+const PROMOTIONS: u32 = 500;
 
 /// So many overtaken runs are named.
 const OVERTAKEN: u32 = 20;
@@ -47,6 +50,9 @@ pub(crate) struct RunPage {
     longest: Vec<Link>,
     longest_took: Option<String>,
     parts: Vec<Part>,
+    /// The release that it cut, by its short digest, and where that is or waits.
+    release: Option<String>,
+    went: Vec<Went>,
     left_out: Vec<LeftOut>,
     artifacts: Vec<ArtifactRow>,
     tests: Option<Tests>,
@@ -56,6 +62,20 @@ pub(crate) struct RunPage {
     /// Where all of it is done again.
     again: Option<String>,
     cancel: Option<String>,
+}
+
+/// The newest promotion of a run's release into an environment.
+#[derive(Serialize)]
+struct Went {
+    environment: String,
+    environment_url: String,
+    promotion: String,
+    badge: Badge,
+    reason: Option<String>,
+    at: Moment,
+    deployment: Option<String>,
+    /// Whether it is what runs there now.
+    live: bool,
 }
 
 #[derive(Serialize)]
@@ -152,6 +172,17 @@ impl View for RunPage {
             longest: vec![Link { text: text(), url: "/x".into() }],
             longest_took: Some("3 s".into()),
             parts: vec![Part { label: None, rows: vec![row()] }, Part { label: Some(text()), rows: vec![row()] }],
+            release: Some("0123456789ab".into()),
+            went: vec![Went {
+                environment: text(),
+                environment_url: "/x".into(),
+                promotion: "/x".into(),
+                badge: badge.clone(),
+                reason: Some(text()),
+                at: Moment::sample(),
+                deployment: Some("/x".into()),
+                live: true,
+            }],
             left_out: vec![LeftOut { stage: "deploy".into(), reason: text() }],
             artifacts: vec![ArtifactRow { name: text(), stage: text(), size: "1 KiB".into(), url: "/x".into() }],
             tests: Some(tests),
@@ -211,6 +242,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
     let records: BTreeMap<&str, &StageRecord> = newest.iter().map(|((_, name), record)| (name.as_str(), *record)).collect();
     let longest = plan.as_ref().map(|plan| critical(plan, &records, now)).unwrap_or_default();
     let span = longest_span(&longest, &records, now).map(took);
+    let (release, went) = went(&state, &visitor, &newest).await?;
     let overtaken = state.store.run_list_superseded(id, OVERTAKEN).await?;
     let page = RunPage {
         superseded: overtaken.iter().map(|run| Link { text: format!("#{}", run.number), url: urls::run(run.id) }).collect(),
@@ -225,6 +257,8 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         superseded_by: run.superseded_by.map(urls::run),
         retry_of,
         all_again,
+        release,
+        went,
         left_out,
         artifacts: artifacts.collect(),
         tests,
@@ -237,6 +271,35 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Path(i
         run: RunRow::new(&state, run, now).await?,
     };
     Ok(template::page(&page))
+}
+
+/// Where the release is that a run cut: one line for each environment that it was promoted into, as far as the newest promotions tell.
+async fn went(state: &WebState, visitor: &Visitor, newest: &BTreeMap<(u32, String), &StageRecord>) -> Result<(Option<String>, Vec<Went>)> {
+    let Some(own) = newest.values().find_map(|record| record.promotion) else { return Ok((None, Vec::new())) };
+    let Some(own) = state.store.promotion_fetch(own).await? else { return Ok((None, Vec::new())) };
+    let filter = PromotionFilter { webhook: Some(own.webhook.clone()), limit: PROMOTIONS, ..PromotionFilter::default() };
+    let mut promotions = state.store.promotion_list(&filter).await?;
+    promotions.retain(|one| one.release == own.release);
+    if promotions.is_empty() {
+        promotions.push(own.clone());
+    }
+    let mut seen = BTreeSet::new();
+    promotions.retain(|one| seen.insert(one.environment.clone()) && visitor.caller.sees_in(&one.webhook, &one.environment));
+    promotions.reverse();
+    let (live, now) = (state.store.deployment_list_live(&own.webhook).await?, state.clock.now());
+    let lines = promotions.into_iter().map(|one| Went {
+        live: live.iter().any(|live| live.environment == one.environment && live.release == one.release),
+        environment_url: urls::environment(&one.webhook, &one.environment),
+        environment: one.environment.to_string(),
+        promotion: urls::promotion(one.id),
+        badge: one.status.into(),
+        reason: one.status_reason.as_deref().map(visible),
+        at: Moment::new(one.created_at, now),
+        deployment: one.deployment.map(urls::deployment),
+    });
+    let lines = lines.collect();
+    let image = state.store.release_fetch(&own.release).await?.map(|release| release.image.short());
+    Ok((image, lines))
 }
 
 /// The newest attempt at each stage, in the order of the plan.

@@ -38,6 +38,8 @@ pipeline:
     lint: { needs: [checkout], run: 'printf \"\\033[32mok\\033[0m lint\\n\"' }
     unit-tests: { needs: [checkout], run: 'for i in $(seq 1 40); do echo \"test $i \\033[2mpassed\\033[0m\"; done; printf \"\\033[1;31m<script>alert(1)</script>\\033[0m\\n\"' }
     contract: { needs: [lint, unit-tests], run: 'sleep 1' }
+    integration-with-the-payment-provider: { needs: [lint], matrix: { db: [postgres-16, postgres-17] }, run: 'true' }
+    browsers: { needs: [lint], matrix: { browser: [chromium-stable, firefox-nightly, webkit], size: [phone, wide] }, run: 'true' }
 ";
     copy.write("webhook.yaml", spec).commit(HOSTILE);
     copy
@@ -144,6 +146,22 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         let text = browser.run("return document.documentElement.outerHTML").await;
         let obeyed = ['\u{202e}', '\u{1b}'].into_iter().find(|c| text.as_str().unwrap_or_default().contains(*c));
         assert_eq!(obeyed, None, "{name} holds what turns the direction of writing, or speaks to terminals");
+        if *name == "run" {
+            // What tells the stages of a matrix apart is seen, and the whole name of each is said.
+            let text = browser
+                .run("return [...document.querySelectorAll('.stage text')].map((one) => one.textContent).join('|')")
+                .await
+                .to_string();
+            for label in ["db-postgres-16", "db-postgres-17", "chromium stable size phone", "webkit size wide"] {
+                assert!(text.contains(label), "{label} is not seen in {text}");
+            }
+            let titles = browser.run("return [...document.querySelectorAll('.stage title')].map((one) => one.textContent).join('|')").await;
+            assert!(titles.to_string().contains("integration-with-the-payment-provider-db-postgres-16: succeeded"), "{titles}");
+            let cut = "return [...document.querySelectorAll('a.stage')].filter((one) => { const box = one.querySelector('rect').getBBox();
+                return [...one.querySelectorAll('text')].some((text) => { const own = text.getBBox(); return own.x + own.width > box.x + box.width; });
+            }).map((one) => one.textContent)";
+            assert_eq!(browser.run(cut).await, json!([]), "a name runs out of its box");
+        }
         if matches!(*name, "board" | "webhook" | "run" | "promotion") {
             found.extend(on_a_large_screen(&browser, name).await);
         }

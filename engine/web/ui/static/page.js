@@ -125,6 +125,13 @@ if (liveStream && document.querySelector("[data-live]")) {
   }
 }
 
+// Where things stand side by side and do not fit, the one that is shown is seen.
+for (const here of document.querySelectorAll(".side > [aria-current]")) {
+  const around = here.parentElement;
+  around.scrollLeft = here.offsetLeft - (around.clientWidth - here.offsetWidth) / 2;
+  around.scrollTop = here.offsetTop - (around.clientHeight - here.offsetHeight) / 2;
+}
+
 // Small comforts.
 function dress() {
   for (const button of document.querySelectorAll("[data-copy][hidden]")) button.hidden = false;

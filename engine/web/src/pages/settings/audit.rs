@@ -45,6 +45,7 @@ struct Row {
     user: String,
     action: String,
     place: String,
+    place_url: Option<String>,
     detail: String,
 }
 
@@ -54,7 +55,7 @@ impl View for AuditPage {
     #[cfg(test)]
     fn sample() -> Self {
         let text = || "<b>hostile".to_owned();
-        let row = Row { at: Moment::sample(), user: text(), action: text(), place: text(), detail: text() };
+        let row = Row { at: Moment::sample(), user: text(), action: text(), place: text(), place_url: Some("/x".into()), detail: text() };
         let (older, export) = (Some("/x".into()), "/y".into());
         Self {
             layout: Layout::sample(),
@@ -121,6 +122,12 @@ fn place(entry: &AuditEntry) -> String {
     }
 }
 
+/// Its page; of what is gone by now that says so.
+fn place_url(entry: &AuditEntry) -> Option<String> {
+    let webhook = entry.webhook.as_ref()?;
+    Some(entry.environment.as_ref().map_or_else(|| urls::webhook(webhook), |environment| urls::environment(webhook, environment)))
+}
+
 /// Shows it to admins.
 pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(filter): Query<Filter>) -> Answer {
     visitor.caller.must(Action::Administer)?;
@@ -134,6 +141,7 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(
         user: visible(&entry.user),
         action: visible(&entry.action),
         place: place(entry),
+        place_url: place_url(entry),
         detail: visible(&entry.detail),
     });
     let page = AuditPage {

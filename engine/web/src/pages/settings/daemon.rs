@@ -19,8 +19,10 @@ pub(crate) struct DaemonPage {
     version: &'static str,
     counts: Vec<(String, u64)>,
     settings: Vec<[String; 3]>,
-    /// What `doctor` says, and when it looked.
+    /// What `doctor` says of what is there, what is broken first, and when it looked.
     findings: Vec<FindingShown>,
+    /// What is not offered, and how it would be.
+    optional: Vec<FindingShown>,
     examined: Moment,
     again: String,
 }
@@ -36,10 +38,15 @@ impl From<Finding> for FindingShown {
     fn from(Finding { name, fitness, text }: Finding) -> Self {
         let badge = match fitness {
             Fitness::Well => Badge::new("good", "check", "well"),
-            Fitness::Missing => Badge::new("off", "none", "missing"),
+            Fitness::Missing => Badge::new("off", "none", "not set up"),
             Fitness::Broken => Badge::new("bad", "alert", "broken"),
         };
-        Self { name: visible(name), badge, text: visible(&text) }
+        // Several findings have one name: what tells them apart stands before the colon.
+        let apart = |own: &str| !own.is_empty() && own.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        match text.split_once(": ").filter(|(own, _)| name == "event source" && apart(own)) {
+            Some((own, rest)) => Self { name: format!("{name} {own}"), badge, text: visible(rest) },
+            None => Self { name: visible(name), badge, text: visible(&text) },
+        }
     }
 }
 
@@ -51,8 +58,9 @@ impl View for DaemonPage {
         let text = || "<b>hostile".to_owned();
         let finding = FindingShown { name: text(), badge: Badge::new("good", "check", "well"), text: text() };
         let (counts, settings) = (vec![(text(), 3)], vec![[text(), text(), text()]]);
+        let optional = vec![FindingShown { name: text(), badge: Badge::none("not set up"), text: text() }];
         let (findings, examined, again) = (vec![finding], Moment::sample(), "/x".into());
-        Self { layout: Layout::sample(), version: "1", counts, settings, findings, examined, again }
+        Self { layout: Layout::sample(), version: "1", counts, settings, findings, optional, examined, again }
     }
 }
 
@@ -83,7 +91,10 @@ pub(super) async fn show(State(state): State<WebState>, visitor: Visitor, Query(
     settings.extend(leader.map(|leader| ["leader".to_owned(), visible(&leader), "Which of the daemons on the database leads.".to_owned()]));
     let layout = Layout::new(&visitor, "settings", "Daemon");
     let (at, findings) = state.examined.findings(&state, look.again).await?;
-    let (findings, examined) = (findings.into_iter().map(FindingShown::from).collect(), Moment::new(at, state.clock.now()));
+    let (optional, mut findings): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.fitness == Fitness::Missing);
+    findings.sort_by_key(|finding| finding.fitness != Fitness::Broken);
+    let shown = |list: Vec<Finding>| list.into_iter().map(FindingShown::from).collect();
+    let (findings, optional, examined) = (shown(findings), shown(optional), Moment::new(at, state.clock.now()));
     let again = format!("{}?again=true#fitness", urls::DAEMON);
-    Ok(template::page(&DaemonPage { layout, version: env!("CARGO_PKG_VERSION"), counts, settings, findings, examined, again }))
+    Ok(template::page(&DaemonPage { layout, version: env!("CARGO_PKG_VERSION"), counts, settings, findings, optional, examined, again }))
 }

@@ -202,14 +202,16 @@ impl Store {
         })
     }
 
-    /// Moves what SQLite has in its log into the database, as far as nobody has to wait for it. PostgreSQL does so by itself.
-    pub(crate) async fn checkpoint(&self) -> Result<()> {
+    /// Moves what SQLite has in its log into the database, as far as nobody has to wait for it; returns how many pages are left in it.
+    /// PostgreSQL does so by itself.
+    pub(crate) async fn checkpoint(&self) -> Result<u64> {
         const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
-        if let Pool::Sqlite { checkpointer, .. } = &self.inner.pool {
-            let moved = sqlx::query(CHECKPOINT).fetch_all(checkpointer).await;
-            moved.map_err(|cause| self.inner.refusals.note(CHECKPOINT, cause))?;
-        }
-        Ok(())
+        let Pool::Sqlite { checkpointer, .. } = &self.inner.pool else { return Ok(0) };
+        let moved = sqlx::query(CHECKPOINT).fetch_one(checkpointer).await;
+        let moved = Row::Sqlite(moved.map_err(|cause| self.inner.refusals.note(CHECKPOINT, cause))?);
+        // Both are -1 while a commit does it.
+        let (log, moved) = (moved.integer("log")?, moved.integer("checkpointed")?);
+        Ok(u64::try_from(log).map_or(u64::MAX, |log| log.saturating_sub(u64::try_from(moved).unwrap_or_default())))
     }
 
     /// How often the database has refused or failed since the store was opened; a name that is taken is no failure.

@@ -1,42 +1,48 @@
 //! Moves what was written out of SQLite's log into the database beside the writing, so that no event waits for it.
 //!
-//! By itself SQLite does so within the commit that makes the log long enough, and everybody waits for two more `fsync`s and for every page.
+//! By itself SQLite does so within the commit that makes the log long enough, and everybody waits for two more `fsync`s and for every page. But it
+//! begins the log anew only once all of it was moved, which beside a writer that never rests is never: what is written meanwhile is left. So the
+//! last few pages are moved while the writer waits for it.
 
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::Store;
 
-/// After so many parts that were written; a part dirties about three pages of 4 KiB, and what several dirty is moved once.
-const PARTS: usize = 2048;
+/// After so many pages of 4 KiB that were written; what several writes change is moved once.
+const PAGES: usize = 6144;
+
+/// How many pages a part changes, its body aside.
+const PART: usize = 3;
+
+/// What was left is moved again beside the writing until it is at most so many pages: the writer has to wait a few milliseconds for those,
+const FEW: u64 = 512;
+
+/// or until that was tried so often.
+const ROUNDS: usize = 3;
 
 /// Starts checkpoints, one at a time.
 pub(super) struct Checkpoints {
     store: Store,
-    /// Written since the last one began.
-    parts: usize,
+    /// Pages that were written since the last one began.
+    pages: usize,
     running: Option<JoinHandle<()>>,
 }
 
 impl Checkpoints {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, parts: 0, running: None }
+        Self { store, pages: 0, running: None }
     }
 
-    /// Notes what was written.
-    pub(super) fn wrote(&mut self, parts: usize) {
-        self.parts += parts;
-        if self.parts < PARTS || self.running.as_ref().is_some_and(|running| !running.is_finished()) {
-            return;
+    /// Notes how much was written. To be waited for before more is.
+    pub(super) async fn wrote(&mut self, parts: usize, bytes: usize) {
+        self.pages += parts * PART + bytes / 4096;
+        if self.running.take_if(|running| running.is_finished()).is_some() {
+            checkpoint(&self.store).await;
+        } else if self.pages >= PAGES && self.running.is_none() {
+            self.pages = 0;
+            self.running = Some(tokio::spawn(beside(self.store.clone())));
         }
-        self.parts = 0;
-        let store = self.store.clone();
-        self.running = Some(tokio::spawn(async move {
-            if let Err(error) = store.checkpoint().await {
-                // The writer's own connection does it once the log is long.
-                warn!(error = &error as &dyn std::error::Error, "the database's log could not be moved into it; it is tried again");
-            }
-        }));
     }
 
     /// Waits for the one that runs.
@@ -46,4 +52,22 @@ impl Checkpoints {
             let _ = running.await;
         }
     }
+}
+
+/// Moves until little is left.
+async fn beside(store: Store) {
+    for _ in 0..ROUNDS {
+        if checkpoint(&store).await <= FEW {
+            return;
+        }
+    }
+}
+
+/// Moves what is in the log; returns how many pages it left there.
+async fn checkpoint(store: &Store) -> u64 {
+    store.checkpoint().await.unwrap_or_else(|error| {
+        // The writer's own connection does it once the log is long.
+        warn!(error = &error as &dyn std::error::Error, "the database's log could not be moved into it; it is tried again");
+        u64::MAX
+    })
 }

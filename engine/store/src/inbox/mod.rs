@@ -209,8 +209,8 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
         }
         let parts = batch.len();
         writer.write(batch).await;
-        checkpoints.wrote(parts);
         writer.news.send_modify(|count| *count = count.wrapping_add(1));
+        checkpoints.wrote(parts, bytes).await;
     }
     checkpoints.ended().await;
 }

@@ -255,6 +255,24 @@ async fn a_large_event_that_is_refused_takes_no_small_one_with_it() {
     assert_eq!(taken, [true, false, true, true]);
 }
 
+#[tokio::test]
+async fn the_log_is_begun_anew_while_events_never_stop_coming() {
+    const BODY: usize = 32_000;
+    let bench = Bench::set_up().await;
+    if bench.database.is_some() {
+        return;
+    }
+    // Nobody rests until twice as much was written as a commit would move by itself.
+    let source = async |number: u64| {
+        for event in 0..64 {
+            bench.inbox.accept(bench.event(&format!("{number}-{event}"), BODY)).await.expect("accepted");
+        }
+    };
+    futures_util::future::join_all((0..64).map(source)).await;
+    let log = bench.folder.path().join("db-wal").metadata().expect("a log").len();
+    assert!(log < 56 << 20, "the log has {} MiB, so that a commit had to move it", log >> 20);
+}
+
 impl Bench {
     async fn forget_all(&self, keys_since: i64) {
         let mut after = None;

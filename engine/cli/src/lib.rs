@@ -8,6 +8,7 @@ mod client;
 mod cluster;
 mod command;
 mod configuration;
+mod event_writer;
 mod events;
 mod examples;
 mod exit;

@@ -31,6 +31,7 @@ use tracing::{error, info, warn};
 use crate::cluster::{DataFolder, Fenced, Member, MemberOptions, Place, Sockets, begins_anew, reap_inherited};
 use crate::command::doctor::{self, Level};
 use crate::configuration::{Configuration, OpenIdSettings, Sandbox};
+use crate::event_writer;
 use crate::server;
 use crate::system::{SystemClock, UuidV7};
 
@@ -157,8 +158,7 @@ impl Engine {
             limits: handler_limits(configuration),
         })?);
         let metrics = Arc::new(Metrics::new());
-        let (inbox, writer) = store.inbox().await?;
-        tokio::spawn(writer);
+        let inbox = event_writer::start(&store).await?;
         let gateway = Gateway::new(GatewayOptions {
             store: store.clone(),
             inbox: inbox.clone(),

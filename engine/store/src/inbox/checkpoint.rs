@@ -10,13 +10,13 @@ use tracing::warn;
 use crate::Store;
 
 /// After so many pages of 4 KiB that were written; what several writes change is moved once.
-const PAGES: usize = 6144;
+const PAGES: usize = 2048;
 
 /// How many pages a part changes, its body aside.
 const PART: usize = 3;
 
 /// What was left is moved again beside the writing until it is at most so many pages: the writer has to wait a few milliseconds for those,
-const FEW: u64 = 512;
+const FEW: u64 = 256;
 
 /// or until that was tried so often.
 const ROUNDS: usize = 3;

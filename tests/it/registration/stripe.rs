@@ -151,9 +151,9 @@ async fn what_stripe_refuses_is_said_with_its_own_words() {
     daemon.restart().await;
     trigger_in(&daemon, "active").await;
     forge.change(json!({ "list": Value::Null })).await;
-    copy.write("webhook.yaml", &spec(&PAID.replace("invoice.paid", "invoice.payed"))).commit("Mistype");
+    copy.write("webhook.yaml", &spec(&PAID.replace("invoice.paid", "v1.invoice.paid"))).commit("Ask for thin events");
     copy.push(&daemon, "shop");
-    says(&daemon, "It says: Invalid enabled_events[0]: invoice.payed is not a valid event name").await;
+    says(&daemon, "It says: Invalid enabled_events[0]: v1.invoice.paid is not a valid event name").await;
 }
 
 fn event(id: &str, kind: &str, created: u64) -> Value {

@@ -3,6 +3,7 @@
 //! used. So a limit may be passed for the moment between two looks; the kernel is told to end jobs first when memory runs out.
 
 use std::fs;
+use std::io::{self, PipeReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 use hookwright_core::port::Passed;
 use nix::sys::statvfs::statvfs;
 
-use super::watch::Event;
 use super::{Limits, Order};
 use crate::process;
 
@@ -71,26 +71,62 @@ impl Guard {
     }
 }
 
-/// Looks at the disk on a thread of its own, because a folder with a million files takes a while.
-pub(super) fn watch_disk(order: &Order, events: mpsc::Sender<Event>) {
-    let folders = order.writable.clone();
-    let limit = order.limits.disk_bytes;
-    if folders.is_empty() {
-        return;
+/// Looks at the disk on a thread of its own, because a folder with a million files takes a while. It begins after a moment: most jobs are over by then.
+pub(super) struct Disk {
+    folders: Vec<PathBuf>,
+    limit: Option<u64>,
+    looking: Option<Looking>,
+}
+
+/// The thread closes its end of the pipe when it has something to say, and has said it by then.
+struct Looking {
+    news: PipeReader,
+    passed: mpsc::Receiver<Passed>,
+}
+
+impl Disk {
+    pub(super) fn new(order: &Order) -> Self {
+        Self { folders: order.writable.clone(), limit: order.limits.disk_bytes, looking: None }
     }
-    thread::spawn(move || {
-        thread::sleep(DISK_PAUSE / 4);
+
+    /// When the thread is to begin, measured from the job's start.
+    pub(super) fn due(&self) -> Option<Duration> {
+        (self.looking.is_none() && !self.folders.is_empty()).then_some(DISK_PAUSE / 4)
+    }
+
+    /// What becomes readable when there is something to say.
+    pub(super) fn news(&self) -> Option<&PipeReader> {
+        self.looking.as_ref().map(|looking| &looking.news)
+    }
+
+    /// Begins when it is due, and says what was passed.
+    pub(super) fn look(&mut self, elapsed: Duration, is_news: bool) -> Option<Passed> {
+        if self.due().is_some_and(|due| elapsed >= due) {
+            let folders = std::mem::take(&mut self.folders);
+            // Without a pipe there is no disk to be looked at by anybody else either.
+            self.looking = look_on(folders, self.limit).ok();
+        }
+        let looking = self.looking.take_if(|_| is_news)?;
+        looking.passed.try_recv().ok()
+    }
+}
+
+fn look_on(folders: Vec<PathBuf>, limit: Option<u64>) -> io::Result<Looking> {
+    let (news, saying) = io::pipe()?;
+    let (sender, passed) = mpsc::channel();
+    thread::Builder::new().spawn(move || {
         loop {
             let begun = Instant::now();
-            let passed = look_at_disk(&folders, limit);
-            if let Some(passed) = passed {
+            if let Some(passed) = look_at_disk(&folders, limit) {
                 // Nobody listens when the job is over.
-                let _ = events.send(Event::Passed(passed));
+                let _ = sender.send(passed);
+                drop(saying);
                 return;
             }
             thread::sleep(DISK_PAUSE.max(begun.elapsed() * DISK_SHARE));
         }
-    });
+    })?;
+    Ok(Looking { news, passed })
 }
 
 fn look_at_disk(folders: &[PathBuf], limit: Option<u64>) -> Option<Passed> {

@@ -1,10 +1,9 @@
 //! The log of a job while it runs. Invariant: neither its limit nor a full disk ever ends or hangs the job.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use hookwright_core::LogStream;
 
@@ -17,10 +16,10 @@ const GAP: &str = "lines are missing here: the disk was full";
 
 pub(super) struct Log {
     directory: PathBuf,
-    state: Mutex<State>,
+    state: RefCell<State>,
     limit: u64,
     rolls: bool,
-    full: AtomicBool,
+    full: Cell<bool>,
 }
 
 struct State {
@@ -33,17 +32,17 @@ struct State {
 impl Log {
     pub(super) fn open(directory: &Path, limit: u64, rolls: bool) -> std::io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(directory.join("log"))?;
-        let state = Mutex::new(State { file, size: 0, gap: false });
-        Ok(Self { directory: directory.to_owned(), state, limit, rolls, full: AtomicBool::new(false) })
+        let state = RefCell::new(State { file, size: 0, gap: false });
+        Ok(Self { directory: directory.to_owned(), state, limit, rolls, full: Cell::new(false) })
     }
 
     /// Whether the limit is reached: nothing but remarks is written any more.
     pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.full.get()
     }
 
     pub(super) fn note(&self, text: &str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).put(LogStream::Note, text);
+        self.state.borrow_mut().put(LogStream::Note, text);
     }
 
     /// Writes a line of the job; a mark in it becomes the remark which command begins. What a handler writes has no marks.
@@ -58,7 +57,7 @@ impl Log {
     }
 
     fn write_line(&self, stream: LogStream, text: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.borrow_mut();
         if self.is_full() {
             return;
         }
@@ -68,7 +67,7 @@ impl Log {
             state.size = length;
             state.put(stream, text);
         } else if !self.rolls && state.size + length > self.limit {
-            self.full.store(true, Ordering::Relaxed);
+            self.full.set(true);
             let note = format!("log limit of {} bytes reached; the rest is dropped", self.limit);
             state.put(LogStream::Note, &note);
         } else {
@@ -89,7 +88,7 @@ impl Log {
 
     /// Says at the end what could not be said before, in place of the last lines when the disk is still full.
     pub(super) fn close(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.borrow_mut();
         if state.gap && !state.mend() {
             // Without a line to give up there is nothing to say it in.
             let _ = log_file::replace_end(&self.directory, &log_file::encode(now(), LogStream::Note, GAP));

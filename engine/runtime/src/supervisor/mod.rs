@@ -19,21 +19,19 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
-use hookwright_core::LogStream;
 use nix::sys::resource::{Resource, setrlimit};
 
 pub(crate) use order::{Exit, Limits, Mount, Order, Outcome, Record, Sandbox};
 
-use crate::mask::{Lines, Masks};
+use crate::mask::Masks;
 use crate::supervised::{now, remove_tree};
 use crate::{log_file, process};
 use log::Log;
 pub(crate) use share::Share;
 use slot::Slot;
+use watch::{Children, Outputs};
 
 /// How far jobs give way to their supervisor and the daemon.
 const NICE: i32 = 10;
@@ -100,8 +98,8 @@ fn supervise(directory: &Path) -> io::Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     let exit = Slot::reserve(directory, "exit.json")?;
     let record = Slot::reserve(directory, "record.json")?;
-    let masks = Arc::new(Masks::new(&order.masks).map_err(io::Error::other)?);
-    let log = Arc::new(Log::open(directory, order.log_limit, order.log_rolls)?);
+    let masks = Masks::new(&order.masks).map_err(io::Error::other)?;
+    let log = Log::open(directory, order.log_limit, order.log_rolls)?;
     let control = directory.join("control");
     nix::unistd::mkfifo(&control, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
     let control = OpenOptions::new().read(true).write(true).open(control)?;
@@ -139,7 +137,7 @@ fn announce(word: &str) {
     let _ = io::stdout().flush();
 }
 
-fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, masks): (&Arc<Log>, &Arc<Masks>)) -> Outcome {
+fn run(order: &Order, directory: &Path, mut control: File, record: &Slot, (log, masks): (&Log, &Masks)) -> Outcome {
     if directory.join("stop").exists() {
         log.note("stopped before it began");
         return Outcome::Stopped;
@@ -149,6 +147,10 @@ fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, mask
         Outcome::NotStarted
     };
     let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let children = match Children::new() {
+        Ok(children) => children,
+        Err(error) => return not_started(&format!("the ends of processes cannot be heard of: {error}")),
+    };
     // It lasts until everything in it was ended.
     let share = order.cpu_millis.and_then(|millis| match Share::new(millis) {
         Ok(share) => Some(share),
@@ -176,14 +178,14 @@ fn run(order: &Order, directory: &Path, control: File, record: &Slot, (log, mask
         process::kill_descendants(BURIAL);
         return not_started(&format!("cannot write down what runs ({error}); check the disk of the data folder"));
     }
-    let pumps = pumps(&mut child, log, masks);
+    let mut outputs = Outputs::of(&mut child, (log, masks));
     announce("ready");
-    let outcome = watch::watch(order, pid, control, log);
+    let outcome = watch::watch(order, pid, (&children, &mut control), &mut outputs);
     // Whatever the job left behind ends with it.
     if !process::kill_descendants(BURIAL) {
         log.note("some processes of the job could not be ended");
     }
-    while pumps.recv_timeout(LAST_OUTPUT).is_ok() {}
+    outputs.finish(LAST_OUTPUT);
     outcome
 }
 
@@ -225,35 +227,4 @@ fn yielding<T>(start: impl FnOnce() -> T) -> T {
     let started = start();
     let _ = fs::write("/proc/self/oom_score_adj", before.trim());
     started
-}
-
-/// Reads both outputs on threads of their own. The receiver ends when both have.
-fn pumps(child: &mut Child, log: &Arc<Log>, masks: &Arc<Masks>) -> mpsc::Receiver<()> {
-    let (ended, inbox) = mpsc::channel();
-    let start = |stream: Option<Box<dyn Read + Send>>, kind| {
-        let (Some(stream), ended, log, masks) = (stream, ended.clone(), Arc::clone(log), Arc::clone(masks)) else { return };
-        thread::spawn(move || {
-            pump(stream, kind, &log, &masks);
-            drop(ended);
-        });
-    };
-    start(child.stdout.take().map(|stream| Box::new(stream) as _), LogStream::Out);
-    start(child.stderr.take().map(|stream| Box::new(stream) as _), LogStream::Err);
-    inbox
-}
-
-fn pump(mut stream: impl Read, kind: LogStream, log: &Log, masks: &Masks) {
-    let mut lines = Lines::new(masks);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            // Past the limit output is read, so that the job does not hang, and dropped.
-            Ok(_) if log.is_full() => {}
-            Ok(length) => lines.push(&buffer[..length], |line| log.write(kind, &line)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    lines.finish(|line| log.write(kind, &line));
 }

@@ -1,31 +1,134 @@
-//! Waits for the end of a job: its own, a request to stop, its timeout, or a limit that it passed.
+//! Waits for the end of a job: its own, a request to stop, its timeout, or a limit that it passed; and takes down what it says meanwhile. All of it
+//! on one thread, since most jobs are short and a thread costs as much as starting one of them.
 
 use std::fs::File;
-use std::io;
-use std::sync::mpsc;
-use std::thread;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
+use hookwright_core::LogStream;
 use hookwright_core::port::Passed;
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::guard::{self, Guard};
+use super::guard::{Disk, Guard};
 use super::log::Log;
 use super::{Order, Outcome};
+use crate::mask::{Lines, Masks};
 use crate::process;
 
-pub(super) enum Event {
-    Ended(WaitStatus),
-    Stop(Duration),
-    Passed(Passed),
+/// As much is read of an output at once; a pipe holds no more.
+const PORTION: usize = 64 * 1024;
+
+/// A line of the control pipe is never longer.
+const REQUEST: usize = 64;
+
+/// Tells when a child has ended. It exists before the first child does, so that none ends unseen.
+pub(super) struct Children(SignalFd);
+
+impl Children {
+    pub(super) fn new() -> io::Result<Self> {
+        let signals = SigSet::from(Signal::SIGCHLD);
+        // What this process starts begins with nothing blocked: the library sees to that.
+        signals.thread_block()?;
+        Ok(Self(SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    /// Waits for everything that has ended, the orphans of the job among it, which come to us, their subreaper. Returns how the job's own end was, if it
+    /// was among them.
+    fn reap(&self, child: i32) -> Option<WaitStatus> {
+        // Several ends may be one signal: the signal says no more than that there is something to look at.
+        while matches!(self.0.read_signal(), Ok(Some(_))) {}
+        let mut ended = None;
+        loop {
+            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => return ended,
+                Ok(status) if status.pid() == Some(Pid::from_raw(child)) => ended = Some(status),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return ended,
+            }
+        }
+    }
+}
+
+/// What a job says: both of its outputs, line by line, without secrets.
+pub(super) struct Outputs<'a> {
+    log: &'a Log,
+    open: Vec<Output<'a>>,
+    buffer: Vec<u8>,
+}
+
+struct Output<'a> {
+    kind: LogStream,
+    stream: File,
+    lines: Lines<'a>,
+}
+
+impl<'a> Outputs<'a> {
+    pub(super) fn of(child: &mut Child, (log, masks): (&'a Log, &'a Masks)) -> Self {
+        let output = |kind, stream: OwnedFd| Output { kind, stream: File::from(stream), lines: Lines::new(masks) };
+        let out = child.stdout.take().map(|stream| output(LogStream::Out, stream.into()));
+        let err = child.stderr.take().map(|stream| output(LogStream::Err, stream.into()));
+        Self { log, open: out.into_iter().chain(err).collect(), buffer: vec![0; PORTION] }
+    }
+
+    /// Reads once of each output that is ready; what has ended is left.
+    fn read(&mut self, mut is_ready: impl FnMut() -> bool) {
+        let Self { log, open, buffer } = self;
+        for mut output in std::mem::take(open) {
+            if !is_ready() || output.read(log, buffer) {
+                open.push(output);
+            } else {
+                output.end(log);
+            }
+        }
+    }
+
+    /// Reads what is left, until nobody holds the outputs any more or `patience` is over.
+    pub(super) fn finish(&mut self, patience: Duration) {
+        let begun = Instant::now();
+        while !self.open.is_empty() && begun.elapsed() < patience {
+            let mut waited: Vec<PollFd<'_>> = self.open.iter().map(|output| PollFd::new(&output.stream, PollFlags::IN)).collect();
+            // What interrupts it changes nothing.
+            let _ = poll(&mut waited, Some(&timespec(patience.saturating_sub(begun.elapsed()))));
+            let mut ready = waited.iter().map(|one| !one.revents().is_empty()).collect::<Vec<_>>().into_iter();
+            self.read(|| ready.next().unwrap_or(false));
+        }
+        for output in self.open.drain(..) {
+            output.end(self.log);
+        }
+    }
+}
+
+impl Output<'_> {
+    /// Whether it may say more.
+    fn read(&mut self, log: &Log, buffer: &mut [u8]) -> bool {
+        match self.stream.read(buffer) {
+            // Past the limit output is read, so that the job does not hang, and dropped.
+            Ok(length) if length > 0 => {
+                if !log.is_full() {
+                    self.lines.push(&buffer[..length], |line| log.write(self.kind, &line));
+                }
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    fn end(self, log: &Log) {
+        self.lines.finish(|line| log.write(self.kind, &line));
+    }
 }
 
 /// Returns when the job is over, by itself or killed with its group; the caller kills what it left elsewhere.
-pub(super) fn watch(order: &Order, child: i32, control: File, log: &Log) -> Outcome {
-    let (outcome, waited_for) = wait(order, child, control, log);
+pub(super) fn watch(order: &Order, child: i32, (children, control): (&Children, &mut File), outputs: &mut Outputs<'_>) -> Outcome {
+    let (outcome, waited_for) = wait(order, child, (children, control), outputs);
     if !waited_for {
         process::kill_group(child);
     }
@@ -33,15 +136,11 @@ pub(super) fn watch(order: &Order, child: i32, control: File, log: &Log) -> Outc
 }
 
 /// The outcome, and whether the child has ended and been waited for.
-fn wait(order: &Order, child: i32, control: File, log: &Log) -> (Outcome, bool) {
-    let (events, inbox) = mpsc::channel();
-    let ended = events.clone();
-    thread::spawn(move || reap(child, &ended));
-    let asked = events.clone();
-    thread::spawn(move || read_control(control, &asked));
-    guard::watch_disk(order, events);
-    let mut guard = Guard::new(&order.limits);
+fn wait(order: &Order, child: i32, (children, control): (&Children, &mut File), outputs: &mut Outputs<'_>) -> (Outcome, bool) {
+    let log = outputs.log;
     let begun = Instant::now();
+    let (mut guard, mut disk) = (Guard::new(&order.limits), Disk::new(order));
+    let mut look = guard.pause();
     let mut deadline = order.timeout_millis.map(Duration::from_millis);
     let mut verdict = None;
     let over = |passed: Passed| {
@@ -49,41 +148,77 @@ fn wait(order: &Order, child: i32, control: File, log: &Log) -> (Outcome, bool) 
         Outcome::from(passed)
     };
     loop {
-        let pause = guard.pause();
-        let wait = deadline.map_or(pause, |deadline| deadline.saturating_sub(begun.elapsed()).min(pause));
-        match inbox.recv_timeout(wait) {
-            Ok(Event::Ended(status)) => return (verdict.unwrap_or_else(|| outcome(status)), true),
-            Ok(Event::Passed(passed)) => return (over(passed), false),
-            Ok(Event::Stop(grace)) => {
-                if verdict.is_none() {
-                    verdict = Some(Outcome::Stopped);
-                    log.note("stopped");
-                    process::terminate(child, order.sandbox.is_some());
-                    deadline = None;
-                }
-                // A second request may be less patient than the first, never more.
-                let until = begun.elapsed() + grace;
-                deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
+        let until = [Some(look), deadline, disk.due()].into_iter().flatten().min().unwrap_or(look);
+        let ready = Ready::wait((children, control, &disk), outputs, until.saturating_sub(begun.elapsed()));
+        let mut of_outputs = ready.outputs.into_iter();
+        outputs.read(|| of_outputs.next().unwrap_or(false));
+        if let Some(status) = ready.children.then(|| children.reap(child)).flatten() {
+            return (verdict.unwrap_or_else(|| outcome(status)), true);
+        }
+        if let Some(passed) = disk.look(begun.elapsed(), ready.disk) {
+            return (over(passed), false);
+        }
+        for grace in ready.control.then(|| requests(control)).into_iter().flatten() {
+            if verdict.is_none() {
+                verdict = Some(Outcome::Stopped);
+                log.note("stopped");
+                process::terminate(child, order.sandbox.is_some());
+                deadline = None;
             }
-            Err(_) if deadline.is_some_and(|deadline| begun.elapsed() >= deadline) => match verdict {
-                Some(verdict) => {
-                    log.note("it did not end in time and is killed");
-                    return (verdict, false);
-                }
-                None => {
-                    verdict = Some(Outcome::TimedOut);
-                    log.note(&format!("timed out after {} s", begun.elapsed().as_secs()));
-                    process::terminate(child, order.sandbox.is_some());
-                    deadline = Some(begun.elapsed() + Duration::from_millis(order.grace_millis));
-                }
-            },
-            Err(_) => {
-                if let Some(passed) = guard.look() {
-                    return (over(passed), false);
-                }
+            // A second request may be less patient than the first, never more.
+            let until = begun.elapsed() + grace;
+            deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
+        }
+        if deadline.is_some_and(|deadline| begun.elapsed() >= deadline) {
+            if let Some(verdict) = verdict {
+                log.note("it did not end in time and is killed");
+                return (verdict, false);
             }
+            verdict = Some(Outcome::TimedOut);
+            log.note(&format!("timed out after {} s", begun.elapsed().as_secs()));
+            process::terminate(child, order.sandbox.is_some());
+            deadline = Some(begun.elapsed() + Duration::from_millis(order.grace_millis));
+        }
+        if begun.elapsed() >= look {
+            if let Some(passed) = guard.look() {
+                return (over(passed), false);
+            }
+            look = begun.elapsed() + guard.pause();
         }
     }
+}
+
+/// What there is to look at.
+struct Ready {
+    children: bool,
+    control: bool,
+    disk: bool,
+    /// In the order of the open outputs.
+    outputs: Vec<bool>,
+}
+
+impl Ready {
+    /// Waits for anything, at most for `patience`.
+    fn wait((children, control, disk): (&Children, &File, &Disk), outputs: &Outputs<'_>, patience: Duration) -> Self {
+        let mut waited = vec![PollFd::new(&children.0, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+        waited.extend(outputs.open.iter().map(|output| PollFd::new(&output.stream, PollFlags::IN)));
+        let count = waited.len();
+        waited.extend(disk.news().map(|news| PollFd::from_borrowed_fd(news.as_fd(), PollFlags::IN)));
+        if poll(&mut waited, Some(&timespec(patience))).is_err() {
+            // Interrupted; nothing is known of any of them.
+            return Self { children: true, control: false, disk: false, outputs: Vec::new() };
+        }
+        let ready: Vec<bool> = waited.iter().map(|one| !one.revents().is_empty()).collect();
+        Self { children: ready[0], control: ready[1], disk: ready.get(count).copied().unwrap_or(false), outputs: ready[2..count].to_vec() }
+    }
+}
+
+/// How patient each request to stop is, of those that wait in the pipe: `stop <milliseconds>` lines, each written at once.
+fn requests(control: &mut File) -> Vec<Duration> {
+    let mut buffer = [0; 16 * REQUEST];
+    let read = control.read(&mut buffer).unwrap_or(0);
+    let text = String::from_utf8_lossy(&buffer[..read]);
+    text.lines().filter_map(|line| line.strip_prefix("stop ")?.parse().ok()).map(Duration::from_millis).collect()
 }
 
 fn outcome(status: WaitStatus) -> Outcome {
@@ -94,27 +229,8 @@ fn outcome(status: WaitStatus) -> Outcome {
     }
 }
 
-/// Orphans of the job come to us, their subreaper; all are reaped, the job's own end is reported.
-fn reap(child: i32, events: &mpsc::Sender<Event>) {
-    loop {
-        match waitpid(None::<Pid>, None) {
-            Ok(status) if status.pid() == Some(Pid::from_raw(child)) => {
-                // The receiver lives as long as the supervisor has something to do.
-                let _ = events.send(Event::Ended(status));
-            }
-            Ok(_) | Err(Errno::EINTR) => {}
-            // Nothing is left to wait for.
-            Err(_) => return,
-        }
-    }
-}
-
-/// Reads `stop <milliseconds>` lines.
-fn read_control(control: File, events: &mpsc::Sender<Event>) {
-    for line in io::BufRead::lines(io::BufReader::new(control)).map_while(Result::ok) {
-        if let Some(grace) = line.strip_prefix("stop ").and_then(|grace| grace.parse().ok()) {
-            // When nobody listens the job is over already.
-            let _ = events.send(Event::Stop(Duration::from_millis(grace)));
-        }
-    }
+/// Rounded up, so that what is waited for until then has come.
+fn timespec(patience: Duration) -> Timespec {
+    let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec: seconds, tv_nsec: i64::from(patience.subsec_nanos()) }
 }

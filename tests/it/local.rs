@@ -90,3 +90,16 @@ fn a_filter_on_a_field_that_events_hardly_have_is_warned_of_and_no_error() {
         }
     }
 }
+
+#[test]
+fn an_event_that_a_source_is_not_known_to_send_is_warned_of_where_it_may_send_others() {
+    let copy = copy();
+    copy.write("webhook.yaml", &format!("{SPEC}triggers:\n  issues: {{ source: gitlab, verify: none, events: [push, issue.opened] }}\n"));
+    for command in ["validate", "plan"] {
+        let output = Command::new(BINARY).arg(command).current_dir(copy.path()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let expected = ":9: trigger `issues` asks for `issue.opened`, which `gitlab` is not known to send; did you mean `issue.open`?";
+        assert!(said.starts_with("warning: ") && said.trim_end().ends_with(expected), "{said}");
+    }
+}

@@ -22,7 +22,7 @@ pub use model::{
     Api, Approvals, Approver, Check, ConfigEntry, ConfigKind, CopyEntry, Deliver, Doc, Environment, Gates, Handler, HttpCheck, Image,
     Operation, Pipeline, PipelineConcurrency, Promote, RateLimit, Retry, Scale, Service, Spec, Stage, Trigger, Verify, Window,
 };
-pub use parse::{EVENT_SOURCES, SOURCE_FOLDER, SourceFiles, event_types, parse, parse_beside, whose};
+pub use parse::{EVENT_SOURCES, SOURCE_FOLDER, SourceFiles, event_doubt, event_types, parse, parse_beside, usual_event_types, whose};
 pub use payload_field::payload_fields;
 pub use plan::{LeftOut, Plan, PlanRequest, PlannedStage, StageKind, TreeFile};
 pub use planner::plan;

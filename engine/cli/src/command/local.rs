@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hookwright_core::{Clock as _, Digest, RevisionEvent};
-use hookwright_spec::{Plan, PlanRequest, Problems, SOURCE_FOLDER, SourceFiles, Spec, Timetable, TreeFile, parse_beside, payload_fields};
+use hookwright_spec::{
+    Plan, PlanRequest, Problems, SOURCE_FOLDER, SourceFiles, Spec, Timetable, TreeFile, event_doubt, parse_beside, payload_fields,
+};
 use hookwright_trigger::{Definition, Definitions};
 
 use crate::output::{say, warn_of};
@@ -103,17 +105,28 @@ pub(crate) fn plan(path: &Path, json: bool) -> Result<ExitCode> {
     }
 }
 
-/// Says, to standard error, which fields a filter asks for that events of its source hardly have: nothing would ever be equal to them, and that is no
-/// error, since sources may send more than is known of them.
+/// Says, to standard error, what a trigger asks for that its source hardly sends: a type of event, or a field that a filter compares. It would never
+/// come, and that is no error, since sources may send more than is known of them.
 fn warn(source: &Source, spec: &Spec) {
+    let line_of = |text: &str| {
+        let line = source.text.lines().position(|line| line.contains(text));
+        line.map(|at| format!(":{}", at + 1)).unwrap_or_default()
+    };
     for (name, trigger) in &spec.triggers {
+        for (event, help) in trigger.events.iter().filter_map(|event| Some((event, event_doubt(&trigger.source, event)?))) {
+            let (place, line) = (source.path.display(), line_of(event));
+            warn_of!(
+                "warning: {place}{line}: trigger `{name}` asks for `{event}`, which `{}` is not known to send; {help}",
+                trigger.source
+            );
+        }
         let own = spec.sources.get(&trigger.source).and_then(|own| Definition::of_a_repository(&own.to_string()).ok().map(Arc::new));
         let Some(definition) = own.or_else(|| Definitions::embedded().find(&trigger.source)) else { continue };
         let expressions = [("filter", &trigger.filter), ("deliver.order_by", &trigger.deliver.order_by)];
         for (place, text) in expressions.into_iter().filter_map(|(place, text)| Some((place, text.as_deref()?))) {
             for doubt in payload_fields(text).iter().filter_map(|path| definition.doubt(&trigger.events, path)) {
                 let field = format!("payload.{}", doubt.field.join("."));
-                let line = source.text.lines().position(|line| line.contains(&field)).map(|at| format!(":{}", at + 1)).unwrap_or_default();
+                let line = line_of(&field);
                 let help = doubt.meant.map(|meant| format!("; did you mean `payload.{}`?", meant.join("."))).unwrap_or_default();
                 warn_of!(
                     "warning: {}{line}: `{place}` of trigger `{name}` asks for `{field}`, which is not known of its events{help}",

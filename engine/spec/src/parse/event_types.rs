@@ -1,8 +1,11 @@
-//! Which types of events there are, for sources whose whole list is known: a mistyped one would never arrive, and nobody would be told.
+//! Which types of events there are: a mistyped one would never arrive, and nobody would be told. Of some sources the whole list is known, of some the
+//! usual one.
 //! The lists are data, in `engine/spec/event-types.yaml`; tests hold them against what the vendors publish.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+
+use serde::Deserialize;
 
 use crate::reader::{cut, nearest};
 
@@ -11,11 +14,22 @@ const EMBEDDED: &str = include_str!("../../event-types.yaml");
 /// So many are all named to whoever mistyped one.
 const FEW: usize = 20;
 
+/// The lists as the file has them: by source, by family.
+type Families = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lists<T> {
+    /// All that a source sends.
+    whole: T,
+    /// What it sends as far as anybody has written it down.
+    usual: T,
+}
+
 /// # Panics
 /// Never: a test reads it.
-static KNOWN: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
-    let sources: BTreeMap<String, BTreeMap<String, Vec<String>>> =
-        serde_saphyr::from_str(EMBEDDED).expect("a test reads the embedded list");
+static KNOWN: LazyLock<Lists<BTreeMap<String, Vec<String>>>> = LazyLock::new(|| {
+    let written: Lists<Families> = serde_saphyr::from_str(EMBEDDED).expect("a test reads the embedded list");
     let types = |families: BTreeMap<String, Vec<String>>| {
         let all = |(family, actions): (String, Vec<String>)| {
             let of_it: Vec<String> = actions.iter().map(|action| format!("{family}.{action}")).collect();
@@ -23,13 +37,25 @@ static KNOWN: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
         };
         families.into_iter().flat_map(all).collect()
     };
-    sources.into_iter().map(|(source, families)| (source, types(families))).collect()
+    let all = |sources: Families| sources.into_iter().map(|(source, families)| (source, types(families))).collect();
+    Lists { whole: all(written.whole), usual: all(written.usual) }
 });
 
 /// Every type of event of a source; `None` when it may send others than anybody has written down. One that ends with `.*` stands for whatever
 /// the sender calls it.
 pub fn event_types(source: &str) -> Option<&'static [String]> {
-    KNOWN.get(source).map(Vec::as_slice)
+    KNOWN.whole.get(source).map(Vec::as_slice)
+}
+
+/// The types of events that a source is known to send, where it may send others.
+pub fn usual_event_types(source: &str) -> Option<&'static [String]> {
+    KNOWN.usual.get(source).map(Vec::as_slice)
+}
+
+/// What to write instead of a type that a source is not known to send, though it might.
+pub fn event_doubt(source: &str, wanted: &str) -> Option<String> {
+    let usual = usual_event_types(source)?;
+    (!asks_for_some(wanted, usual)).then(|| instead(wanted, usual))
 }
 
 /// Whether what a trigger names is one of these types, or some of them lie below it.
@@ -65,7 +91,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::{asks_for_some, event_types, instead};
+    use super::{asks_for_some, event_doubt, event_types, instead};
 
     #[test]
     fn types_families_and_patterns_are_known_and_what_is_mistyped_is_not() {
@@ -83,6 +109,15 @@ mod tests {
         assert!(asks_for_some("invoice.*", stripe) && asks_for_some("checkout.session.completed", stripe));
         assert!(!asks_for_some("invoice.payed", stripe));
         assert!(event_types("generic").is_none() && event_types("slack").is_none());
+        for (source, good, bad, help) in [
+            ("gitlab", "merge_request.open", "issue.opened", "did you mean `issue.open`?"),
+            ("gitea", "pull_request.synchronized", "pull_request.synchronize", "did you mean `pull_request.synchronized`?"),
+            ("bitbucket", "pr:comment:added", "pullrequest:create", "did you mean `pullrequest:created`?"),
+        ] {
+            assert!(event_types(source).is_none(), "others are not refused");
+            assert_eq!((event_doubt(source, good), event_doubt(source, bad).as_deref()), (None, Some(help)), "{source}");
+        }
+        assert_eq!(event_doubt("slack", "whatever.slack_says"), None);
     }
 
     /// A file below `tests/fixtures`; those of `node_modules` are installed by `npm ci` there, as `tests/run` does.

@@ -9,7 +9,7 @@ pub(crate) mod pipeline;
 mod source;
 mod trigger;
 
-pub use event_types::event_types;
+pub use event_types::{event_doubt, event_types, usual_event_types};
 pub use source::{SOURCE_FOLDER, SourceFiles};
 pub use trigger::{EVENT_SOURCES, whose};
 

@@ -9,8 +9,9 @@
 //! ```
 //! Texts use `$1` placeholders, TEXT and BIGINT columns, `ON CONFLICT` and `RETURNING`, and no database-side clock.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use hookwright_core::Timestamp;
 use sqlx::{Row as _, postgres::PgRow, sqlite::SqliteRow};
@@ -20,8 +21,8 @@ use crate::{Error, Result};
 /// A value bound to a placeholder.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// TEXT.
-    Text(Option<String>),
+    /// TEXT, in one piece of memory: the thread of SQLite, which gives it back, has half as much to do.
+    Text(Option<Arc<str>>),
     /// BIGINT; booleans are 0 and 1.
     Integer(Option<i64>),
     /// BYTEA.
@@ -38,15 +39,22 @@ macro_rules! bind_as_text {
     ($($kind:ty),* $(,)?) => {$(
         impl ToValue for $kind {
             fn to_value(&self) -> Value {
-                Value::Text(Some(self.to_string()))
+                Value::Text(Some(text_of(self)))
             }
         }
         impl ToValue for Option<$kind> {
             fn to_value(&self) -> Value {
-                Value::Text(self.as_ref().map(ToString::to_string))
+                Value::Text(self.as_ref().map(|value| text_of(value)))
             }
         }
     )*};
+}
+
+/// The text of a value; ids and names are written without asking for memory again.
+fn text_of(value: &dyn Display) -> Arc<str> {
+    let mut text = String::with_capacity(64);
+    write!(text, "{value}").expect("writing to a text does not fail");
+    text.into()
 }
 
 bind_as_text!(

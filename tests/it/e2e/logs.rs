@@ -58,7 +58,11 @@ async fn a_log_is_folded_by_command_and_the_one_that_failed_is_open() {
     assert!(browser.count("#log img").await == 0 && browser.run("return document.title").await != json!("owned"));
     let stage = daemon.get(&format!("/api/v1/runs/{run}")).await.to_string();
     assert!(stage.contains("exit code 3"), "{stage}");
-    browser.open(&format!("/runs/{run}/stages/talk#L4")).await;
+    // What goes to standard error may stand before what was printed in the same moment.
+    let line =
+        "return [...document.querySelectorAll('#log details:not([open]) li')].find((one) => one.textContent.includes(\"'owned'> 2\")).id";
+    let line = browser.run(line).await.as_str().expect("a line").to_owned();
+    browser.open(&format!("/runs/{run}/stages/talk#{line}")).await;
     browser.until("the line that the address names, unfolded", "#log details[open] li.marked").await;
     let found = inspect(&browser, "stage-folded").await;
     assert!(found.is_empty(), "{}", found.join("\n"));

@@ -146,6 +146,14 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         let text = browser.run("return document.documentElement.outerHTML").await;
         let obeyed = ['\u{202e}', '\u{1b}'].into_iter().find(|c| text.as_str().unwrap_or_default().contains(*c));
         assert_eq!(obeyed, None, "{name} holds what turns the direction of writing, or speaks to terminals");
+        if *name == "stage-failed" {
+            browser.resize(360, 740).await;
+            let seen = "const done = arguments[arguments.length - 1], look = () => {
+                const here = document.querySelector('.side [aria-current]').getBoundingClientRect();
+                here.left >= 0 && here.right <= innerWidth ? done(true) : setTimeout(look, 50); }; look();";
+            assert_eq!(browser.wait_for(seen).await, json!(true), "on a phone the stage that is shown is seen among the others");
+            browser.resize(1440, 900).await;
+        }
         if *name == "run" {
             // What tells the stages of a matrix apart is seen, and the whole name of each is said.
             let text = browser

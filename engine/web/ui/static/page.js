@@ -126,11 +126,15 @@ if (liveStream && document.querySelector("[data-live]")) {
 }
 
 // Where things stand side by side and do not fit, the one that is shown is seen.
-for (const here of document.querySelectorAll(".side > [aria-current]")) {
-  const around = here.parentElement;
-  around.scrollLeft = here.offsetLeft - (around.clientWidth - here.offsetWidth) / 2;
-  around.scrollTop = here.offsetTop - (around.clientHeight - here.offsetHeight) / 2;
+function showHere() {
+  for (const here of document.querySelectorAll(".side > [aria-current]")) {
+    const around = here.parentElement;
+    around.scrollLeft = here.offsetLeft - (around.clientWidth - here.offsetWidth) / 2;
+    around.scrollTop = here.offsetTop - (around.clientHeight - here.offsetHeight) / 2;
+  }
 }
+showHere();
+addEventListener("resize", showHere);
 
 // Small comforts.
 function dress() {

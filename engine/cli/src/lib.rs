@@ -3,6 +3,7 @@
 // What is printed goes through `output`, which survives a reader that has seen enough.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod arenas;
 mod arguments;
 mod client;
 mod cluster;
@@ -33,6 +34,9 @@ pub fn main() -> ExitCode {
     // A provider that is installed already is as good as ours.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let arguments = arguments::Arguments::parse();
+    if matches!(arguments.command, arguments::Command::Serve { .. }) {
+        arenas::keep_to_one();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -64,6 +64,12 @@ async fn a_first_push_is_watched_approved_and_rolled_back_through_the_pages() {
     let release = daemon.waits_for_approval("hello-python", "production").await;
     daemon.post("/api/v1/webhooks/hello-python/environments/production/approve", json!({ "release": release })).await;
     daemon.answers("hello-python", "production", "Good evening").await;
+    // A row is found by what stands in it: commit, author, state, owner.
+    for (text, rows) in [("GREET+rosa+live", 1), ("hello-python+later", 1), ("greet+somebody-else", 0)] {
+        browser.open(&format!("/?text={text}")).await;
+        browser.until("the board", "#board").await;
+        assert_eq!(browser.count("#board .board tbody tr").await, rows, "found by {text}");
+    }
 
     browser.open("/webhooks/hello-python/environments/production").await;
     browser.press("#deployments a.button").await;

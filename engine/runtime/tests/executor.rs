@@ -103,6 +103,16 @@ async fn the_end_of_an_adopted_job_wakes_the_scheduler() {
     };
 }
 
+#[tokio::test]
+async fn a_job_begins_with_no_signal_blocked_although_its_supervisor_hears_of_ends_by_a_blocked_one() {
+    let rig = Rig::new();
+    // A shell that waits for its children would not hear of them.
+    let job = rig.job("grep SigBlk /proc/self/status > mask");
+    rig.executor.start(&job).await.expect("it starts");
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Exited(0));
+    assert_eq!(rig.written(&job, "mask").await, "SigBlk:\t0000000000000000\n");
+}
+
 async fn nothing_survives_a_killed_supervisor(rig: Rig) {
     let mut job = rig.job(STUBBORN);
     job.secrets.insert("TOKEN".to_owned(), SecretValue::new("canary"));

@@ -166,6 +166,11 @@ names! {
     ImageTag, "image tag", is_image_tag, TAG;
 }
 
+impl EnvironmentName {
+    /// Where build secrets are set: no release goes there.
+    pub const BUILD: &str = "build";
+}
+
 /// Where forges keep the heads of pull requests: what stands before the number, and after it.
 pub const PULL_REQUESTS: [(&str, &str); 3] = [("refs/pull/", "/head"), ("refs/merge-requests/", "/head"), ("refs/pull-requests/", "/from")];
 

@@ -64,6 +64,7 @@ pub use promotion::PromotionFilter;
 pub use refusal::{LastRefused, Refusals, Refused};
 pub use removal::is_detached;
 pub use run::{NewRunRecord, OpenRun, RunConcurrency, RunFilter, RunRecord, RunStop};
+pub use secret::SetSecret;
 pub use session::NewSession;
 pub use stage_run::StageRecord;
 pub use standing::{Standing, StandingStamp};

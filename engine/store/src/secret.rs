@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hookwright_core::{ConfigName, DeploymentId, EnvironmentName, SecretValue, Timestamp, WebhookName};
 
-use crate::sql::args;
+use crate::sql::{Row, args};
 use crate::{Result, Store, Tx};
 
 const UPSERT: &str = "INSERT INTO secrets (webhook, environment, name, sealed, updated_at) VALUES ($1, $2, $3, $4, $5)
@@ -15,6 +15,21 @@ const PAGE: &str = "SELECT name FROM secrets WHERE webhook = $1 AND environment 
 const VALUES: &str = "SELECT name, sealed FROM secrets WHERE webhook = $1 AND environment = $2 ORDER BY name";
 const ALL: &str = "SELECT environment, name, sealed FROM secrets WHERE webhook = $1
     UNION ALL SELECT environment, name, sealed FROM previous_secrets WHERE webhook = $1";
+
+const EVERYWHERE: &str = "SELECT webhook, environment, name, updated_at FROM secrets ORDER BY webhook, environment, name LIMIT $1";
+
+/// A secret that is set somewhere; its value is no part of this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSecret {
+    /// The webhook, which need not exist yet.
+    pub webhook: WebhookName,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The name.
+    pub name: ConfigName,
+    /// When it was set last.
+    pub updated_at: Timestamp,
+}
 
 fn place(webhook: &WebhookName, environment: &str, name: &str) -> String {
     format!("{webhook}/{environment}/{name}")
@@ -93,6 +108,15 @@ impl Store {
     /// The names that are set.
     pub async fn secret_names(&self, webhook: &WebhookName, environment: &EnvironmentName) -> Result<Vec<ConfigName>> {
         self.fetch_all(NAMES, args![webhook, environment]).await?.iter().map(|row| row.parse("name")).collect()
+    }
+
+    /// What is set anywhere, by webhook, environment and name.
+    pub async fn secret_list_all(&self, limit: u32) -> Result<Vec<SetSecret>> {
+        let read = |row: &Row| {
+            let (webhook, environment) = (row.parse("webhook")?, row.parse("environment")?);
+            Ok(SetSecret { webhook, environment, name: row.parse("name")?, updated_at: row.instant("updated_at")? })
+        };
+        self.fetch_all(EVERYWHERE, args![limit]).await?.iter().map(read).collect()
     }
 
     /// The names that are set, those after `after`.

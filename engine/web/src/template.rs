@@ -47,6 +47,7 @@ templates! {
     "pages/settings/audit.html",
     "pages/settings/daemon.html",
     "pages/settings/repositories.html",
+    "pages/settings/secrets.html",
     "pages/status.html",
     "pages/settings/account.html",
     "pages/settings/people.html",
@@ -167,6 +168,7 @@ mod tests {
         check::<pages::settings::audit::AuditPage>(&mut seen);
         check::<pages::settings::daemon::DaemonPage>(&mut seen);
         check::<pages::settings::repositories::RepositoriesPage>(&mut seen);
+        check::<pages::settings::secrets::SecretsPage>(&mut seen);
         check::<pages::status::StatusPage>(&mut seen);
         check::<pages::settings::account::AccountPage>(&mut seen);
         check::<pages::settings::people::PeoplePage>(&mut seen);

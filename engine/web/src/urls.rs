@@ -60,6 +60,7 @@ pub(crate) mod pattern {
     pub(crate) const DEPLOYMENT_TEXT: &str = "/deployments/{deployment}/log.txt";
     pub(crate) const REPOSITORIES: &str = "/settings/repositories";
     pub(crate) const REPOSITORY_REMOVE: &str = "/settings/repositories/remove";
+    pub(crate) const ALL_SECRETS: &str = "/settings/secrets";
     pub(crate) const ACCOUNT: &str = "/settings/account";
     pub(crate) const PEOPLE: &str = "/settings/people";
     pub(crate) const PEOPLE_PASSWORD: &str = "/settings/people/password";
@@ -75,9 +76,9 @@ pub(crate) mod pattern {
 }
 
 pub(crate) use pattern::{
-    ACCOUNT, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, OPENID, OPENID_BACK, OPENID_SIGN_OUT, PEOPLE, PEOPLE_CHANGE,
-    PEOPLE_LINK, PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT, SIGN_OUT_EVERYWHERE, STATUS,
-    THEME, TOKEN_CHANGE, TOKEN_REVOKE, TOKENS,
+    ACCOUNT, ALL_SECRETS, AUDIT, AUDIT_EXPORT, BOARD, DAEMON, FIRST_PUSH, LIVE, OPENID, OPENID_BACK, OPENID_SIGN_OUT, PEOPLE,
+    PEOPLE_CHANGE, PEOPLE_LINK, PEOPLE_PASSWORD, PEOPLE_REMOVE, REPOSITORIES, REPOSITORY_REMOVE, RUNS, SIGN_IN, SIGN_OUT,
+    SIGN_OUT_EVERYWHERE, STATUS, THEME, TOKEN_CHANGE, TOKEN_REVOKE, TOKENS,
 };
 
 /// The badge of a webhook in an environment, for anybody.

@@ -102,6 +102,42 @@ async fn a_viewer_sees_what_waits_and_can_neither_find_nor_forge_the_form() {
 }
 
 #[tokio::test]
+async fn a_secret_is_set_in_the_settings_before_anything_was_pushed_and_the_one_that_is_missing_is_said() {
+    let daemon = Daemon::start(BINARY).await;
+    let page = "/settings/secrets";
+    let admin = Person::signed_in(&daemon, daemon.token()).await;
+    let csrf = admin.form_token().await;
+    let secret = |value| [("csrf", csrf.as_str()), ("webhook", "shop"), ("environment", "development"), ("name", "KEY"), ("value", value)];
+    assert_eq!(admin.send(page, &secret("")).await.status(), 422, "a value is asked for");
+    assert_eq!(admin.send(page, &secret("canary-of-the-settings")).await.status(), 303);
+    let shown = admin.page(page).await;
+    assert!(shown.contains("shop in development") && shown.contains("<code class=\"row-link\">KEY</code>"), "{shown}");
+    assert!(!shown.contains("canary-of-the-settings") && !shown.contains("missing"), "{shown}");
+
+    let copy = WorkingCopy::new();
+    let spec = "version: 1\nname: shop\nhandler: { command: [sh, -c, exec python3 -m http.server $PORT] }\n\
+        config:\n  KEY: { type: string, secret: true, required: true, description: What opens the shop }\n\
+        environments:\n  development: { promote: automatic }\n  production: { after: [development] }\n";
+    copy.write("webhook.yaml", spec).commit("Begin");
+    copy.push(&daemon, "shop");
+    let missing = async |_: &Daemon| {
+        let shown = admin.page(page).await;
+        let (_, production) = shown.split_once("shop in production")?;
+        (production.contains("missing") && production.contains("What opens the shop")).then_some(())
+    };
+    daemon.until("production to lack it", missing).await;
+
+    let vera = Person::signed_in(&daemon, &token(&daemon, "vera", "viewer").await).await;
+    let shown = vera.page(page).await;
+    assert!(shown.contains("shop in production") && !shown.contains("name=\"value\""), "{shown}");
+    let own = vera.form_token().await;
+    let forged = [("csrf", own.as_str()), ("webhook", "shop"), ("environment", "production"), ("name", "KEY"), ("value", "mine")];
+    assert_eq!(vera.send(page, &forged).await.status(), 403);
+    let audit = daemon.get("/api/v1/audit").await.to_string();
+    assert!(audit.contains("secret.set") && !audit.contains("canary-of-the-settings"), "{audit}");
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_token_and_everywhere_at_once() {
     let daemon = Daemon::start(BINARY).await;
     let made = daemon.post("/api/v1/tokens", json!({ "user": "rosa", "grants": [{ "role": "developer", "scope": {} }] })).await;

@@ -128,6 +128,7 @@ async fn every_page_is_accessible_in_both_themes_and_fits_a_phone_whatever_stran
         ("rollback", format!("/webhooks/shop-orders/environments/development/rollback?release={oldest}")),
         ("deployment", deployment),
         ("repositories", "/settings/repositories".to_owned()),
+        ("secrets", "/settings/secrets".to_owned()),
         ("status", "/status".to_owned()),
         ("people", "/settings/people".to_owned()),
         ("account", "/settings/account".to_owned()),

@@ -15,9 +15,6 @@ use super::{Context, Finished, Prepared};
 use crate::scheduler::Ending;
 use crate::{Error, Result};
 
-/// The reserved environment of build secrets.
-const BUILD: &str = "build";
-
 impl Context {
     pub(super) async fn start(&self, script: &str) -> Result<Prepared> {
         // What a stage made with secrets in its reach is not for strangers either.
@@ -77,13 +74,14 @@ impl Context {
         if wanted.is_empty() || !self.run.run.trusted {
             return Ok((BTreeMap::new(), masks));
         }
-        let build = EnvironmentName::new(BUILD).map_err(|cause| Error::internal("name the environment of build secrets", cause))?;
+        let build = EnvironmentName::new(EnvironmentName::BUILD)
+            .map_err(|cause| Error::internal("name the environment of build secrets", cause))?;
         let values = self.deps.store.secret_values(webhook, &build).await?;
         let mut secrets = BTreeMap::new();
         for name in wanted {
             let value = values.get(name).ok_or_else(|| {
                 Error::Invalid(format!(
-                    "the build secret `{name}` is not set; set it with `hookwright secret set {webhook} {BUILD} {name}`"
+                    "the build secret `{name}` is not set; set it with `hookwright secret set {webhook} {build} {name}`"
                 ))
             })?;
             secrets.insert(name.to_string(), value.clone());

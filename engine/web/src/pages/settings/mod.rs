@@ -1,4 +1,4 @@
-//! Settings: repositories, people, tokens, one's own account, the audit log, and what the daemon runs with.
+//! Settings: repositories, secrets, people, tokens, one's own account, the audit log, and what the daemon runs with.
 
 pub(crate) mod account;
 pub(crate) mod audit;
@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 mod holder;
 pub(crate) mod people;
 pub(crate) mod repositories;
+pub(crate) mod secrets;
 pub(crate) mod tokens;
 
 use axum::Router;
@@ -21,6 +22,7 @@ pub(crate) fn routes() -> Router<WebState> {
         .route("/settings", get(|| async { Redirect::to(urls::REPOSITORIES) }))
         .route(pattern::REPOSITORIES, get(repositories::show).post(repositories::add))
         .route(pattern::REPOSITORY_REMOVE, post(repositories::remove))
+        .route(pattern::ALL_SECRETS, get(secrets::show).post(secrets::set))
         .route(pattern::ACCOUNT, get(account::show).post(account::change))
         .route(pattern::PEOPLE, get(people::show).post(people::create))
         .route(pattern::PEOPLE_PASSWORD, post(people::set_password))

@@ -1,7 +1,6 @@
 //! The databases behind one handle: SQLite with one writer and several readers, or PostgreSQL; and the transaction over either.
 
 use std::fs::File;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -18,9 +17,8 @@ use crate::leadership::Standing;
 use crate::sql::{Row, Value, bind};
 use crate::{Error, Result, SecretKey, migrate};
 
-/// How many connections read a SQLite database at the same time: one for each core, within these bounds. More would wait for one another, and each keeps
-/// pages and statements of its own.
-const SQLITE_READERS: RangeInclusive<u32> = 2..=4;
+/// How many connections read a SQLite database at the same time.
+const SQLITE_READERS: u32 = 4;
 
 /// How much of the database each of them keeps in memory, in KiB: the upper levels of the indexes. The rest is in the kernel's cache, which a
 /// read costs a microsecond to ask, and which all share.
@@ -403,9 +401,7 @@ async fn open_sqlite(path: &str) -> Result<Pool> {
     let cache = format!("-{SQLITE_READER_CACHE}");
     let reader = options.pragma("cache_size", cache);
     let checkpointer = pool(1).connect_lazy_with(reader.clone());
-    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-    let size = cores.clamp(*SQLITE_READERS.start(), *SQLITE_READERS.end());
-    let readers = pool(size).connect_with(reader).await.map_err(failed)?;
+    let readers = pool(SQLITE_READERS).connect_with(reader).await.map_err(failed)?;
     Ok(Pool::Sqlite { writer, readers, checkpointer })
 }
 

@@ -75,6 +75,8 @@ impl Guard {
 pub(super) struct Disk {
     folders: Vec<PathBuf>,
     limit: Option<u64>,
+    /// When the thread is to begin, measured from the job's start.
+    begin: Duration,
     looking: Option<Looking>,
 }
 
@@ -86,12 +88,12 @@ struct Looking {
 
 impl Disk {
     pub(super) fn new(order: &Order) -> Self {
-        Self { folders: order.writable.clone(), limit: order.limits.disk_bytes, looking: None }
+        Self { folders: order.writable.clone(), limit: order.limits.disk_bytes, begin: DISK_PAUSE / 4, looking: None }
     }
 
     /// When the thread is to begin, measured from the job's start.
     pub(super) fn due(&self) -> Option<Duration> {
-        (self.looking.is_none() && !self.folders.is_empty()).then_some(DISK_PAUSE / 4)
+        (self.looking.is_none() && !self.folders.is_empty()).then_some(self.begin)
     }
 
     /// What becomes readable when there is something to say.
@@ -102,9 +104,9 @@ impl Disk {
     /// Begins when it is due, and says what was passed.
     pub(super) fn look(&mut self, elapsed: Duration, is_news: bool) -> Option<Passed> {
         if self.due().is_some_and(|due| elapsed >= due) {
-            let folders = std::mem::take(&mut self.folders);
-            // Without a pipe there is no disk to be looked at by anybody else either.
-            self.looking = look_on(folders, self.limit).ok();
+            // Where a job has used up threads or files there is none for this now; it is tried again.
+            self.begin = elapsed + DISK_PAUSE;
+            self.looking = look_on(self.folders.clone(), self.limit).ok();
         }
         let looking = self.looking.take_if(|_| is_news)?;
         looking.passed.try_recv().ok()

@@ -46,10 +46,14 @@ pub(crate) async fn look(deps: &Deps, subscription: &Subscription, hook: Registe
             return Ok(Some(PAUSE));
         }
     }
+    let is_first = before.is_none();
     if before.is_none_or(|before| before.text != listed.mark) {
         let mut tx = deps.store.begin().await?;
         tx.change_mark_set((subscription.id, hook.repository), &listed.mark).await?;
         tx.commit("changes.listed").await?;
+    }
+    if is_first {
+        info!(subscription = %subscription.place, "lost messages of `{}` are found from now on", hook.source);
     }
     Ok(None)
 }

@@ -173,6 +173,8 @@ async fn a_change_of_which_no_message_came_is_found_and_told_and_one_that_was_to
     daemon.until("where changes are listed from to be known", listed).await;
     let marks = |state: &Value| state["lists"].as_array().expect("lists").iter().map(|list| list["mark"].clone()).collect::<Vec<_>>();
     assert_eq!(marks(&forge.state().await), [Value::Null, Value::Null], "the first list is read to its end, page by page");
+    let is_kept = async |daemon: &Daemon| daemon.log().contains("are found from now on").then_some(());
+    daemon.until("that to be kept: who is killed before lists from nowhere again", is_kept).await;
     assert_eq!(told(&daemon).await.len(), 0, "what was there before is no change");
 
     // A message comes, and what it was about is listed too.

@@ -305,6 +305,26 @@ async fn a_watched_folder_that_vanished_is_said_so_and_disturbs_no_other() {
     daemon.run_ended("hello-python", 2).await;
 }
 
+#[tokio::test]
+async fn many_watched_remotes_keep_no_call_waiting_for_the_database_and_are_all_read() {
+    const REMOTES: usize = 120;
+    let options = DaemonOptions::new(BINARY).variable("HOOKWRIGHT_GIT_POLL_INTERVAL", "1s").variable("HOOKWRIGHT_GIT_QUIET_INTERVAL", "1s");
+    let daemon = Daemon::start_with(options).await;
+    let copy = plain();
+    for number in 0..REMOTES {
+        let url = format!("file://{}", copy.path().display());
+        daemon.post("/api/v1/repositories", json!({ "name": format!("remote-{number}"), "url": url })).await;
+    }
+    daemon
+        .until("every remote to be read", async |daemon: &Daemon| {
+            let list = daemon.get("/api/v1/repositories?limit=200").await;
+            let read = list["items"].as_array()?.iter().filter(|one| one["default_branch"].is_string()).count();
+            (read == REMOTES).then_some(())
+        })
+        .await;
+    assert!(!daemon.log().contains("repositories cannot be listed"), "{}", daemon.log());
+}
+
 /// Whether a text stands in any file of the data folder or in the log.
 fn is_written(daemon: &Daemon, text: &str) -> bool {
     let found = Command::new("grep").args(["-r", "-a", "-l", "-F", text]).arg(daemon.data()).output().expect("grep runs");

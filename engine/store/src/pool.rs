@@ -17,8 +17,8 @@ use crate::leadership::Standing;
 use crate::sql::{Row, Value, bind};
 use crate::{Error, Result, SecretKey, migrate};
 
-/// How many connections read a SQLite database at the same time.
-const SQLITE_READERS: u32 = 4;
+/// How many connections read a SQLite database at the same time: one a core, within these. Each costs a megabyte.
+const SQLITE_READERS: std::ops::RangeInclusive<usize> = 2..=4;
 
 /// How much of the database each of them keeps in memory, in KiB: the upper levels of the indexes. The rest is in the kernel's cache, which a
 /// read costs a microsecond to ask, and which all share.
@@ -401,7 +401,9 @@ async fn open_sqlite(path: &str) -> Result<Pool> {
     let cache = format!("-{SQLITE_READER_CACHE}");
     let reader = options.pragma("cache_size", cache);
     let checkpointer = pool(1).connect_lazy_with(reader.clone());
-    let readers = pool(SQLITE_READERS).connect_with(reader).await.map_err(failed)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let size = cores.clamp(*SQLITE_READERS.start(), *SQLITE_READERS.end());
+    let readers = pool(u32::try_from(size).unwrap_or(u32::MAX)).connect_with(reader).await.map_err(failed)?;
     Ok(Pool::Sqlite { writer, readers, checkpointer })
 }
 

@@ -6,11 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use hookwright_core::port::Topic;
 use hookwright_core::{Digest, Repository, RepositoryId, RepositoryKind};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::hook::Announced;
@@ -40,7 +40,8 @@ struct Next {
 pub(crate) async fn run(deps: Deps, looks: Looks, tasks: Tasks) {
     let mut schedule: HashMap<RepositoryId, Next> = HashMap::new();
     let mut under_way = HashSet::new();
-    let mut reading = FuturesUnordered::new();
+    // Each is a task: one that is given a connection of the database goes on also while this loop waits for one.
+    let mut reading = JoinSet::new();
     let (near, far) = (Arc::new(Semaphore::new(NEAR)), Arc::new(Semaphore::new(FAR)));
     let stopping = tasks.stopping().clone();
     while !stopping.is_cancelled() {
@@ -50,7 +51,7 @@ pub(crate) async fn run(deps: Deps, looks: Looks, tasks: Tasks) {
                     under_way.insert(repository.id);
                     let slots = if is_far(&repository) { &far } else { &near };
                     let is_echo = schedule.get(&repository.id).is_some_and(|next| next.echoes > 0);
-                    reading.push(read(deps.clone(), looks.clone(), (repository, is_echo), Arc::clone(slots)));
+                    reading.spawn(read(deps.clone(), looks.clone(), (repository, is_echo), Arc::clone(slots)));
                 }
             }
             Err(cause) => warn!(error = %cause, "repositories cannot be listed"),
@@ -61,7 +62,8 @@ pub(crate) async fn run(deps: Deps, looks: Looks, tasks: Tasks) {
             tokio::select! {
                 () = stopping.cancelled() => break,
                 () = &mut wake => break,
-                Some(looked) = reading.next() => {
+                Some(looked) = reading.join_next() => {
+                    let Ok(looked) = looked else { continue };
                     let repository = &looked.repository;
                     under_way.remove(&repository.id);
                     if let Err(cause) = settle(&deps, &mut schedule, &looked).await {

@@ -66,11 +66,10 @@ async fn a_handler_killed_with_its_supervisor_comes_back() {
     daemon.answers("hello-python", "development", "Hello").await;
     let deployments = daemon.data().join("instances/deployments");
     let first = std::fs::read_dir(deployments).expect("deployments").flatten().next().expect("one").path().join("0");
-    let record = std::fs::read_to_string(first.join("1/record.json")).expect("a record");
-    let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+    let record = hookwright_testkit::record(&first.join("1")).expect("a record");
     let supervisor = record["supervisor"].to_string();
     assert!(std::process::Command::new("kill").args(["-9", &supervisor]).status().expect("kill runs").success());
 
-    daemon.until("the second process", async |_: &Daemon| first.join("2/record.json").exists().then_some(())).await;
+    daemon.until("the second process", async |_: &Daemon| hookwright_testkit::record(&first.join("2"))).await;
     daemon.answers("hello-python", "development", "Hello").await;
 }

@@ -69,10 +69,9 @@ async fn a_job_whose_supervisor_is_killed_is_tried_again_as_a_new_attempt() {
     let supervisor = daemon
         .until("the stage to run", async |daemon: &Daemon| {
             let jobs = std::fs::read_dir(daemon.data().join("jobs")).ok()?;
-            let record = jobs.flatten().find_map(|job| std::fs::read_to_string(job.path().join("record.json")).ok())?;
+            let record = jobs.flatten().find_map(|job| hookwright_testkit::record(&job.path()))?;
             let marked =
                 std::fs::read_dir(daemon.data().join("caches/lost")).ok()?.flatten().any(|cache| cache.path().join("first").exists());
-            let record: Value = serde_json::from_str(&record).ok()?;
             marked.then(|| record["supervisor"].as_i64()).flatten()
         })
         .await;

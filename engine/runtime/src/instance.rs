@@ -406,7 +406,7 @@ pub(crate) async fn end_processes(folder: &Path, grace: Duration) -> Result<bool
         if process.state().await? == JobState::Running {
             ended = false;
             // Asked once; the supervisor counts the grace itself, and finds the request when it has not begun yet.
-            if !process.folder().join("stop").exists() {
+            if !process.is_asked_to_stop() {
                 process.ask_to_stop(grace)?;
             }
         }

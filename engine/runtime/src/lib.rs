@@ -14,6 +14,7 @@ mod probe;
 mod process;
 mod process_runtime;
 mod sandbox;
+mod state;
 mod supervised;
 pub mod supervisor;
 

@@ -17,8 +17,9 @@ const NEAR_THE_END: u64 = 256 * 1024;
 /// What the smallest file takes on a disk, in bytes.
 const BLOCK: u64 = 4096;
 
+/// The folder itself is what is locked: a file for it would cost more than what it guards.
 fn guard(directory: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).append(true).open(directory.join("log.lock"))?;
+    let file = File::open(directory)?;
     file.lock()?;
     Ok(file)
 }

@@ -6,15 +6,16 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getpgrp, getpid};
 
 use crate::supervisor::Record;
 
 /// The variable that marks every process of a job, so that what left its session and group is found too.
 pub(crate) const MARK: &str = "HOOKWRIGHT_JOB";
+
+/// So many processes make a tree of which each is asked for its children; of a larger one the list of all processes is read.
+const SMALL: u64 = 100;
 
 struct Stat {
     state: char,
@@ -136,32 +137,23 @@ fn kill_with_groups(pids: &[i32], all: &BTreeMap<i32, Stat>) {
     }
 }
 
-/// Whether this process, to which orphans come, has no child: then nothing is below it either.
-fn is_childless() -> bool {
-    waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) == Err(Errno::ECHILD)
-}
-
-/// Kills everything below this process, to which orphans come, until nothing is left or `patience` is over.
-pub(crate) fn kill_descendants(patience: Duration) -> bool {
-    if is_childless() {
-        return true;
-    }
+/// Kills everything below this process, to which orphans come; what has ended meanwhile is fine. A small tree is read by itself: reading every process of
+/// the machine costs more than most jobs do.
+pub(crate) fn kill_below() {
     let root = getpid().as_raw();
-    let begun = Instant::now();
-    loop {
+    let small = tree(root, Some(SMALL));
+    let (pids, all) = if small.len() as u64 <= SMALL {
+        // Its groups are in sessions that began below this process: nobody else is in them.
+        let known = small.iter().filter_map(|pid| Some((*pid, stat(*pid)?))).collect();
+        (small, known)
+    } else {
         let all = all();
-        let mut left = vec![root];
-        with_descendants(&all, &mut left);
-        left.retain(|pid| *pid != root && all.get(pid).is_some_and(|stat| stat.state != 'Z'));
-        if left.is_empty() {
-            return true;
-        }
-        if begun.elapsed() > patience {
-            return false;
-        }
-        kill_with_groups(&left, &all);
-        std::thread::sleep(Duration::from_millis(2));
-    }
+        let mut found = vec![root];
+        with_descendants(&all, &mut found);
+        found.remove(0);
+        (found, all)
+    };
+    kill_with_groups(&pids, &all);
 }
 
 /// Whether the environment a process was started with bears the mark.

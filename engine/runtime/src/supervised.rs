@@ -1,27 +1,29 @@
 //! The folder of a supervised process: where it is started at most once, found again, and buried when its supervisor was killed.
 //!
-//! Whoever holds the lock of the folder is starting the process or keeps it. The daemon locks before it writes the marker `started`, and the
-//! supervisor inherits the very same lock (as its standard error), so that at no moment a started process is without a holder: marker
+//! Whoever holds the lock of the folder's [`state`](crate::state) is starting the process or keeps it. The daemon locks before it writes the mark, and the
+//! supervisor inherits the very same lock (as its standard error), so that at no moment a started process is without a holder: a mark
 //! and no holder and no exit means that nothing of it will ever run again.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookwright_core::port::{JobEnd, JobState};
 use hookwright_core::{LogStream, PortError, Timestamp};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::pipe;
 
 use crate::executor::{millis, unusable};
 use crate::nursery::{Newborn, Nursery};
-use crate::supervisor::{Exit, Order, Outcome, Record};
+use crate::state::{self, Line, State};
+use crate::supervisor::{Exit, Order, Outcome, REQUEST, Record};
 use crate::{log_file, process};
 
 /// A supervisor says within a few milliseconds that its process is on record; a loaded machine gets longer.
@@ -53,31 +55,31 @@ impl Supervised {
         &self.folder
     }
 
-    fn open_lock(&self) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).mode(0o600).open(self.folder.join("lock"))
+    /// What is written down of it; `None` when it was never started.
+    fn written(&self) -> io::Result<Option<State>> {
+        Ok(State::of(&self.folder)?.filter(|state| state.mark().is_some()))
     }
 
     /// Whether it was started before, whatever became of it.
     pub(crate) fn was_started(&self) -> bool {
-        self.folder.join("started").exists()
+        self.written().is_ok_and(|state| state.is_some())
     }
 
-    /// Starts a supervisor and hands it the order; returns once it has its process on record. `None` when that has happened before.
+    /// Starts a supervisor in the folder, which is there, and hands it the order; returns once it has its process on record. `None` when that has
+    /// happened before.
     pub(crate) async fn start(&self, nursery: &Nursery, mut order: Order) -> Result<Option<Begun>, PortError> {
-        fs::create_dir_all(&self.folder).map_err(unusable)?;
-        let lock = self.open_lock().map_err(unusable)?;
+        let lock = state::create(&self.folder).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             // Somebody starts it at this moment, or it runs.
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        if self.was_started() {
+        if State::read(&lock).map_err(unusable)?.mark().is_some() {
             return Ok(None);
         }
         let mark = mark(&lock).map_err(unusable)?;
-        fs::write(self.folder.join("started.new"), &mark).map_err(unusable)?;
-        fs::rename(self.folder.join("started.new"), self.folder.join("started")).map_err(unusable)?;
+        state::begin(&lock, &mark).map_err(unusable)?;
         order.environment.insert(process::MARK.to_owned(), mark);
         let order = serde_json::to_vec(&order).map_err(unusable)?;
         let newborn = nursery
@@ -108,20 +110,21 @@ impl Supervised {
     }
 
     fn look(&self) -> io::Result<Found> {
-        if !self.was_started() {
-            return Ok(Found::Known(JobState::Unknown));
-        }
-        if let Some(end) = self.end()? {
-            return Ok(Found::Known(JobState::Ended(end)));
-        }
-        let lock = match File::open(self.folder.join("lock")) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Orphaned),
+        let file = match File::open(self.folder.join(state::FILE)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Known(JobState::Unknown)),
             Err(error) => return Err(error),
         };
-        match lock.try_lock_shared() {
+        let state = State::read(&file)?;
+        if state.mark().is_none() {
+            return Ok(Found::Known(JobState::Unknown));
+        }
+        if let Some(end) = end(&state) {
+            return Ok(Found::Known(JobState::Ended(end)));
+        }
+        match file.try_lock_shared() {
             // It may have ended between the two looks.
-            Ok(()) => Ok(self.end()?.map_or(Found::Orphaned, |end| Found::Known(JobState::Ended(end)))),
+            Ok(()) => Ok(end(&State::read(&file)?).map_or(Found::Orphaned, |end| Found::Known(JobState::Ended(end)))),
             Err(TryLockError::WouldBlock) => Ok(Found::Known(JobState::Running)),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -129,17 +132,8 @@ impl Supervised {
 
     /// Whether a supervisor lives.
     fn is_held(&self) -> bool {
-        let lock = File::open(self.folder.join("lock"));
+        let lock = File::open(self.folder.join(state::FILE));
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
-    }
-
-    fn end(&self) -> io::Result<Option<JobEnd>> {
-        match fs::read(self.folder.join("exit.json")) {
-            // It appears whole; what a crash of the machine left of it says nothing, as if it were missing.
-            Ok(text) => Ok(serde_json::from_slice(&text).ok().map(|exit: Exit| JobEnd { outcome: exit.outcome.into(), at: exit.at })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Where it stands. A process whose supervisor was killed is ended with everything it started, once, before it is called lost.
@@ -155,17 +149,18 @@ impl Supervised {
 
     /// Kills what is left and writes down that the process was lost. Takes up to [`BURIAL`].
     fn bury(&self) -> io::Result<JobState> {
-        let lock = self.open_lock()?;
+        let lock = state::open(&self.folder)?;
         // Held for moments by others who look; a folder that was started gets no new supervisor.
         lock.lock()?;
-        if let Some(end) = self.end()? {
+        let state = State::read(&lock)?;
+        if let Some(end) = end(&state) {
             return Ok(JobState::Ended(end));
         }
-        let mark = fs::read_to_string(self.folder.join("started"))?;
-        let record = self.record();
+        let Some(mark) = state.mark() else { return Ok(JobState::Unknown) };
+        let record = state.record();
         // In a copy of the folder the processes on record are those of the original.
         let ours = mark.starts_with(&format!("{:x}-", lock.metadata()?.ino()));
-        let gone = !ours || process::kill_leftovers(record.as_ref(), &mark, BURIAL);
+        let gone = !ours || process::kill_leftovers(record.as_ref(), mark, BURIAL);
         let at = now();
         let text = match (&record, gone) {
             (None, _) => "the supervisor ended before the command was started",
@@ -174,18 +169,18 @@ impl Supervised {
         };
         // What matters is the exit; a full disk must not keep it from being written.
         let _ = log_file::append(&self.folder, &log_file::encode(at, LogStream::Note, text));
-        write_aside(&self.folder, "exit.json", &serde_json::to_vec(&Exit { outcome: Outcome::Lost, at })?)?;
+        state::write(&lock, Line::Exit, &Exit { outcome: Outcome::Lost, at }, Duration::ZERO)?;
         let _ = log_file::compress(&self.folder);
         Ok(JobState::Ended(JobEnd { outcome: Outcome::Lost.into(), at }))
     }
 
     pub(crate) fn record(&self) -> Option<Record> {
-        fs::read(self.folder.join("record.json")).ok().and_then(|text| serde_json::from_slice(&text).ok())
+        self.written().ok()??.record()
     }
 
     /// Calls `then` when no supervisor is left, whether this daemon started it or found it.
     pub(crate) fn on_end(&self, then: impl FnOnce() + Send + 'static) {
-        let Some(supervisor) = self.supervisor() else { return self.on_release(then) };
+        let Some(supervisor) = self.watched() else { return self.on_release(then) };
         tokio::spawn(async move {
             // An error is as good a reason to look as the end.
             let _ = supervisor.readable().await;
@@ -195,12 +190,9 @@ impl Supervised {
 
     /// What the kernel reports the end of the supervisor by; `None` when there is none, or the kernel cannot.
     #[expect(deprecated, reason = "what may go wrong with it are types that do not own their descriptor; its successor is unsafe code")]
-    fn supervisor(&self) -> Option<AsyncFd<OwnedFd>> {
-        let record = self.record()?;
-        let handle = pidfd_open(Pid::from_raw(record.supervisor)?, PidfdFlags::empty()).ok()?;
-        // Only now: the number may have been given to another process until the handle was there, and never afterwards.
-        let is_it = process::start_time(record.supervisor) == Some(record.supervisor_start);
-        AsyncFd::with_interest(handle, Interest::READABLE).ok().filter(|_| is_it)
+    fn watched(&self) -> Option<AsyncFd<OwnedFd>> {
+        let handle = supervisor(&self.record()?).ok()??;
+        AsyncFd::with_interest(handle, Interest::READABLE).ok()
     }
 
     /// The same by the lock.
@@ -208,7 +200,7 @@ impl Supervised {
         let folder = self.folder.clone();
         // A thread of its own: the end of the daemon must not wait for the end of the process.
         let waiting = std::thread::Builder::new().name("supervised".to_owned()).stack_size(128 * 1024).spawn(move || {
-            if let Err(error) = File::open(folder.join("lock")).and_then(|lock| lock.lock_shared()) {
+            if let Err(error) = File::open(folder.join(state::FILE)).and_then(|lock| lock.lock_shared()) {
                 tracing::warn!(folder = %folder.display(), %error, "the end of a process cannot be waited for; it is seen a little later");
             }
             then();
@@ -218,20 +210,32 @@ impl Supervised {
         }
     }
 
-    /// Asks a supervisor to end what it keeps; one that has not begun yet finds the request when it does.
+    /// Asks a supervisor to end what it keeps; one that has not begun yet finds the request when it does. It needs no room on the disk.
     pub(crate) fn ask_to_stop(&self, grace: Duration) -> Result<(), PortError> {
-        let line = format!("stop {}\n", millis(grace));
-        // A full disk must not keep a job from being stopped: the pipe below needs none.
-        let _ = fs::write(self.folder.join("stop"), &line);
-        match OpenOptions::new().write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(self.folder.join("control")) {
-            Ok(mut control) => match io::Write::write_all(&mut control, line.as_bytes()) {
-                // A full pipe holds many requests already, and one without a reader belongs to a supervisor that has just ended.
-                Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::BrokenPipe) => Err(unusable(error)),
-                _ => Ok(()),
-            },
-            // Nobody reads: the supervisor has just ended, or has not begun.
-            Err(_) => Ok(()),
+        match state::open(&self.folder).and_then(|file| state::write(&file, Line::Stop, &millis(grace), Duration::ZERO)) {
+            // It has ended and is forgotten.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            written => written.map_err(unusable)?,
         }
+        // A supervisor looks after it has put itself on record: one that is not there yet needs no signal.
+        if let Some(record) = self.record() {
+            match supervisor(&record) {
+                Ok(handle) => {
+                    handle.map_or(Ok(()), |handle| pidfd_send_signal(handle, rustix::process::Signal::USR1)).map_err(io::Error::from)
+                }
+                Err(_) if process::start_time(record.supervisor) == Some(record.supervisor_start) => {
+                    kill(nix::unistd::Pid::from_raw(record.supervisor), REQUEST).map_err(io::Error::from)
+                }
+                Err(_) => Ok(()),
+            }
+            .or_else(|error| if error.raw_os_error() == Some(Errno::ESRCH as i32) { Ok(()) } else { Err(unusable(error)) })?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was asked to end.
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
+        self.written().is_ok_and(|state| state.is_some_and(|state| state.grace().is_some()))
     }
 
     /// Kills what still runs and removes the folder; one that is gone is fine.
@@ -282,6 +286,22 @@ async fn hand_over(newborn: Newborn) -> Result<BufReader<pipe::Receiver>, PortEr
         "" => Err(PortError::errored("the supervisor ended before it began")),
         why => Err(PortError::errored(format!("the supervisor cannot work: {why}"))),
     }
+}
+
+/// A handle of the supervisor on record; `None` when it is gone. Fails where the kernel has no handles.
+fn supervisor(record: &Record) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(record.supervisor) else { return Ok(None) };
+    let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        other => other?,
+    };
+    // Only now: the number may have been given to another process until the handle was there, and never afterwards.
+    Ok((process::start_time(record.supervisor) == Some(record.supervisor_start)).then_some(handle))
+}
+
+/// How a process ended.
+fn end(state: &State) -> Option<JobEnd> {
+    state.exit().map(|exit| JobEnd { outcome: exit.outcome.into(), at: exit.at })
 }
 
 /// A text that no other process on this machine bears, bound to this very folder: a copy of it has another inode.

@@ -35,7 +35,7 @@ async fn a_job_that_is_being_started_is_not_called_lost() {
         let job = job.clone();
         async move { slow.start(&job).await }
     });
-    until("the start", async || rig.kept(&job).join("started").exists().then_some(())).await;
+    until("the start", async || rig::line(&rig.kept(&job), 0)).await;
     let begun = Instant::now();
     let seen = outcomes(&rig, &job, || begun.elapsed() < Duration::from_millis(150)).await;
     assert_eq!(seen, [JobState::Running]);
@@ -120,10 +120,9 @@ async fn nothing_survives_a_killed_supervisor(rig: Rig) {
     rig.written(&job, "up").await;
     let processes = rig.alive(&job);
     assert!(processes.len() >= 2, "{processes:?}");
-    let record = std::fs::read_to_string(rig.kept(&job).join("record.json")).expect("a record");
-    let supervisor: i32 = record.split(&[':', ','][..]).nth(1).and_then(|pid| pid.parse().ok()).expect("a pid");
+    let supervisor = rig.record(&job).and_then(|record| record["supervisor"].as_i64()).expect("a record");
 
-    kill(supervisor);
+    kill(i32::try_from(supervisor).expect("a pid"));
     until("the wake-up", async || (rig.wakes.count() > 0).then_some(())).await;
     let end = rig.ended(&job).await;
     assert_eq!(end.outcome, JobOutcome::Lost);
@@ -218,16 +217,43 @@ async fn a_job_that_is_stopped_before_its_supervisor_begins_does_not_run() {
     assert!(!job.workspace.join("ran").exists());
 }
 
+/// A supervisor without a daemon, whose state is opened as `options` say.
+fn by_hand(folder: &std::path::Path, command: &[&str], options: &std::fs::OpenOptions) -> std::process::Child {
+    std::fs::write(folder.join("state"), "").expect("a written file");
+    let order = serde_json::json!({
+        "command": command, "working_directory": folder, "environment": { "PATH": std::env::var("PATH").expect("a path") },
+        "masks": [], "grace_millis": 0, "log_limit": 1 << 20, "log_rolls": false, "limits": {}, "writable": [],
+    });
+    let mut supervisor = std::process::Command::new(rig::supervisor())
+        .args(["supervise".as_ref(), folder.as_os_str()])
+        .stdin(std::process::Stdio::piped())
+        .stderr(options.open(folder.join("state")).expect("a state"))
+        .spawn()
+        .expect("it runs");
+    std::io::Write::write_all(&mut supervisor.stdin.take().expect("a pipe"), order.to_string().as_bytes()).expect("it is told");
+    supervisor
+}
+
+#[tokio::test]
+async fn a_command_that_is_no_shell_begins_with_no_signal_blocked_either() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = ["grep", "SigBlk", "/proc/self/status"];
+    let mut supervisor = by_hand(folder.path(), &command, std::fs::OpenOptions::new().read(true).write(true));
+    assert!(supervisor.wait().expect("it ends").success());
+    let log = std::fs::read_to_string(folder.path().join("log")).expect("a log");
+    assert!(log.contains("0000000000000000"), "{log}");
+}
+
 #[tokio::test]
 async fn a_job_that_cannot_be_recorded_is_ended_and_says_so() {
-    let rig = Rig::new();
-    let job = rig.job(STUBBORN);
-    std::fs::create_dir_all(rig.kept(&job).join("record.json")).expect("something in the way");
-    rig.executor.start(&job).await.expect("it is told");
-    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::NotStarted);
-    assert_eq!(rig.alive(&job), Vec::<i32>::new());
-    let log = rig.log(&job).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut supervisor = by_hand(folder.path(), &["sh", "-c", STUBBORN], std::fs::OpenOptions::new().read(true));
+    let log = until("its last words", async || std::fs::read_to_string(folder.path().join("log")).ok().filter(|log| !log.is_empty())).await;
     assert!(log.contains("cannot write down what runs"), "{log}");
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", supervisor.id())).expect("a living supervisor");
+    assert_eq!(children, "", "what was begun is ended before it is told");
+    kill(i32::try_from(supervisor.id()).expect("a pid"));
+    supervisor.wait().expect("it has ended");
 }
 
 #[tokio::test]
@@ -278,7 +304,7 @@ async fn a_killed_nursery_is_made_again_and_what_it_started_lives_on() {
 #[tokio::test]
 async fn a_supervisor_that_was_not_handed_the_lock_refuses_to_work() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("lock"), "").expect("a written file");
+    std::fs::write(folder.path().join("state"), "").expect("a written file");
     let output = std::process::Command::new(rig::supervisor()).arg("supervise").arg(folder.path()).output().expect("it runs");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("only the daemon starts supervisors"));
@@ -311,7 +337,9 @@ async fn an_exit_that_a_crash_of_the_machine_left_blank_is_a_lost_job_and_not_an
     let rig = Rig::new();
     let job = rig.job("true");
     rig.run(&job).await;
-    std::fs::write(rig.kept(&job).join("exit.json"), " ".repeat(1024)).expect("a written file");
+    let state = std::fs::read_to_string(rig.kept(&job).join("state")).expect("a state");
+    let exit = rig::line(&rig.kept(&job), 2).expect("an exit");
+    std::fs::write(rig.kept(&job).join("state"), state.replace(&exit, &" ".repeat(exit.len()))).expect("a written file");
     assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Lost);
     let (later, _) = rig.another(rig::supervisor());
     let state = later.poll(&job.id).await.expect("a state");

@@ -54,7 +54,8 @@ async fn a_disk_filler_is_ended_with_its_limit_as_the_reason() {
             job.limits.disk_bytes = Some(20 << 20);
             assert_eq!(rig.run(&job).await.outcome, JobOutcome::OverLimit(Passed::Disk(20 << 20)), "{script}");
             assert!(rig.log(&job).await.contains("ended: it wrote more than 20 MiB to disk"));
-            until("the end of its home", async || (!rig.kept(&job).join("home").exists()).then_some(())).await;
+            let left = || std::fs::read_dir(rig.kept(&job).join("home")).map_or(0, Iterator::count);
+            until("the end of what it wrote", async || (left() == 0).then_some(())).await;
         }
     }
 }
@@ -73,8 +74,7 @@ async fn memory_that_poses_as_a_disk_is_limited_too() {
 
 /// The most memory that the supervisor of a running job has held.
 fn supervisor_peak(rig: &Rig, job: &hookwright_core::port::Job) -> Option<u64> {
-    let record = std::fs::read_to_string(rig.kept(job).join("record.json")).ok()?;
-    let pid = record.split(&[':', ','][..]).nth(1)?;
+    let pid = rig.record(job)?["supervisor"].as_i64()?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
 }

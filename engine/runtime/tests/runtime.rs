@@ -459,8 +459,7 @@ async fn a_handler_gets_no_more_of_the_processors_than_its_spec_says() {
         deployment.resources.cpu_millis = Some(100);
         house.runtime.apply(&deployment).await.expect("it is applied");
         assert_eq!(house.answer(&deployment.id).await, "well");
-        let record = house.kept(&deployment).join("0/1/record.json");
-        let record: serde_json::Value = serde_json::from_slice(&std::fs::read(record).expect("a record")).expect("JSON");
+        let record = rig::record(&house.kept(&deployment).join("0/1")).expect("a record");
         let (child, supervisor) = (record["child"].to_string(), record["supervisor"].to_string());
         let group = group_of(&child).expect("a group of its own");
         assert_eq!(group_of(&supervisor), None, "whoever ends it does not share its quota");

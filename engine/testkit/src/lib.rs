@@ -5,9 +5,11 @@ mod daemon;
 mod database;
 mod forwarder;
 mod repository;
+mod supervised;
 
 pub use clock::MovedClock;
 pub use daemon::{Daemon, DaemonOptions, ready_for_http};
 pub use database::Database;
 pub use forwarder::Forwarder;
 pub use repository::WorkingCopy;
+pub use supervised::record;

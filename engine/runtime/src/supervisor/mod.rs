@@ -1,7 +1,7 @@
 //! The small process that stands between the daemon and a job: it outlives the daemon, ends everything the job started, keeps
 //! log and exit status on disk and hides secrets before they get there. The binary calls [`main`] before it sets up anything else.
 //!
-//! Its standard error is the lock of its folder, taken by the daemon and held as long as this process lives. Nothing it starts inherits it.
+//! Its standard error is the locked state of its folder, taken by the daemon and held as long as this process lives. Nothing it starts inherits it.
 
 mod guard;
 mod log;
@@ -9,10 +9,9 @@ mod nursery;
 mod order;
 mod sandbox;
 mod share;
-mod slot;
 mod watch;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -22,17 +21,20 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 
 pub(crate) use order::{Exit, Limits, Mount, Order, Outcome, Record, Sandbox};
 
 use crate::mask::Masks;
+use crate::state::{self, Line, State};
 use crate::supervised::{now, remove_tree};
 use crate::{log_file, process};
 use log::Log;
 pub(crate) use share::Share;
-use slot::Slot;
 use watch::{Children, Outputs};
 
+/// What tells a supervisor that there is a request in its state.
+pub(crate) const REQUEST: Signal = Signal::SIGUSR1;
 /// How far jobs give way to their supervisor and the daemon.
 const NICE: i32 = 10;
 /// How long writing down what runs may take; until then the job runs unrecorded.
@@ -87,7 +89,7 @@ fn keep(directory: &Path) -> ExitCode {
 }
 
 fn supervise(directory: &Path) -> io::Result<()> {
-    holds_lock(directory)?;
+    let state = own_state(directory)?;
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
     // An order that was cut off because the daemon died is no order: nothing is started.
@@ -96,35 +98,33 @@ fn supervise(directory: &Path) -> io::Result<()> {
     nix::sys::prctl::set_child_subreaper(true)?;
     // A dump of a job would hold its secrets.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    let exit = Slot::reserve(directory, "exit.json")?;
-    let record = Slot::reserve(directory, "record.json")?;
     let masks = Masks::new(&order.masks).map_err(io::Error::other)?;
     let log = Log::open(directory, order.log_limit, order.log_rolls)?;
-    let control = directory.join("control");
-    nix::unistd::mkfifo(&control, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
-    let control = OpenOptions::new().read(true).write(true).open(control)?;
 
     // From here on the end is written down whatever happens.
-    let outcome = run(&order, directory, control, &record, (&log, &masks));
+    let outcome = run(&order, (directory, &state), (&log, &masks));
     log.close();
-    let written = exit.fill(&serde_json::to_vec(&Exit { outcome, at: now() })?, EXIT);
+    let written = state::write(&state, Line::Exit, &Exit { outcome, at: now() }, EXIT);
     // The daemon that started this process hears the end by it; to one that found it the lock tells it.
     announce("ready");
     if let Ok(home) = directory.join("home").canonicalize() {
-        // What is left is removed with the folder.
-        let _ = remove_tree(&home);
+        // An empty one goes with the folder: a file system remembers for a while what was removed, and looks for it whenever a file is made.
+        if !fs::read_dir(&home).is_ok_and(|mut entries| entries.next().is_none()) {
+            // What is left is removed with the folder.
+            let _ = remove_tree(&home);
+        }
     }
     // A log that cannot be compressed, on a full disk, is read as it is.
     let _ = log_file::compress(directory);
     written
 }
 
-/// Refuses to work when this process does not hold the folder's lock: it was not started by the daemon, or twice.
-fn holds_lock(directory: &Path) -> io::Result<()> {
-    let held = File::from(io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
-    let lock = fs::metadata(directory.join("lock"))?;
+/// The folder's state, whose lock this process holds. Without it, it refuses to work: it was not started by the daemon, or twice.
+fn own_state(directory: &Path) -> io::Result<File> {
+    let state = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let (held, lock) = (state.metadata()?, fs::metadata(directory.join(state::FILE))?);
     if (held.dev(), held.ino()) == (lock.dev(), lock.ino()) {
-        Ok(())
+        Ok(state)
     } else {
         Err(io::Error::other("it was not handed the lock of its folder; only the daemon starts supervisors"))
     }
@@ -137,8 +137,8 @@ fn announce(word: &str) {
     let _ = io::stdout().flush();
 }
 
-fn run(order: &Order, directory: &Path, mut control: File, record: &Slot, (log, masks): (&Log, &Masks)) -> Outcome {
-    if directory.join("stop").exists() {
+fn run(order: &Order, (directory, state): (&Path, &File), (log, masks): (&Log, &Masks)) -> Outcome {
+    if State::read(state).is_ok_and(|state| state.grace().is_some()) {
         log.note("stopped before it began");
         return Outcome::Stopped;
     }
@@ -159,7 +159,7 @@ fn run(order: &Order, directory: &Path, mut control: File, record: &Slot, (log, 
             None
         }
     });
-    let mut child = match spawn(order, directory, share.as_ref()) {
+    let mut child = match children.unblocked(|| spawn(order, directory, share.as_ref())) {
         Ok(child) => child,
         Err(error) => {
             let program = order.command.first().map_or("", String::as_str);
@@ -173,16 +173,16 @@ fn run(order: &Order, directory: &Path, mut control: File, record: &Slot, (log, 
         child: pid,
         child_start: process::start_time(pid).unwrap_or(0),
     };
-    if let Err(error) = serde_json::to_vec(&written).map_err(io::Error::other).and_then(|text| record.fill(&text, RECORD)) {
+    if let Err(error) = state::write(state, Line::Record, &written, RECORD) {
         // Without a record nobody could end it after a crash, so it does not run at all.
-        process::kill_descendants(BURIAL);
+        children.end_all(BURIAL);
         return not_started(&format!("cannot write down what runs ({error}); check the disk of the data folder"));
     }
     let mut outputs = Outputs::of(&mut child, (log, masks));
     announce("ready");
-    let outcome = watch::watch(order, pid, (&children, &mut control), &mut outputs);
+    let outcome = watch::watch(order, pid, (&children, state), &mut outputs);
     // Whatever the job left behind ends with it.
-    if !process::kill_descendants(BURIAL) {
+    if !children.end_all(BURIAL) {
         log.note("some processes of the job could not be ended");
     }
     outputs.finish(LAST_OUTPUT);

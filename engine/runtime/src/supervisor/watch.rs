@@ -18,42 +18,80 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::guard::{Disk, Guard};
 use super::log::Log;
-use super::{Order, Outcome};
+use super::{Order, Outcome, REQUEST};
 use crate::mask::{Lines, Masks};
 use crate::process;
+use crate::state::State;
 
 /// As much is read of an output at once; a pipe holds no more.
 const PORTION: usize = 64 * 1024;
 
-/// A line of the control pipe is never longer.
-const REQUEST: usize = 64;
+/// How soon what is below this process is looked for again while it is being killed.
+const AGAIN: Duration = Duration::from_millis(2);
 
-/// Tells when a child has ended. It exists before the first child does, so that none ends unseen.
-pub(super) struct Children(SignalFd);
+/// Tells when a child has ended, and of requests. It exists before the first child does, so that none ends unseen.
+pub(super) struct Children {
+    signals: SignalFd,
+    blocked: SigSet,
+}
 
 impl Children {
     pub(super) fn new() -> io::Result<Self> {
-        let signals = SigSet::from(Signal::SIGCHLD);
-        // What this process starts begins with nothing blocked: the library sees to that.
-        signals.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
+        let blocked = SigSet::from_iter([Signal::SIGCHLD, REQUEST]);
+        blocked.thread_block()?;
+        Ok(Self { signals: SignalFd::with_flags(&blocked, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?, blocked })
     }
 
-    /// Waits for everything that has ended, the orphans of the job among it, which come to us, their subreaper. Returns how the job's own end was, if it
-    /// was among them.
-    fn reap(&self, child: i32) -> Option<WaitStatus> {
+    /// Starts something with nothing blocked, which it would inherit. What ends meanwhile is found without a signal, and requests come later.
+    pub(super) fn unblocked<T>(&self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.blocked.thread_unblock()?;
+        let started = start();
+        self.blocked.thread_block()?;
+        started
+    }
+
+    /// Waits for everything that has ended, the orphans of the job among it, which come to us, their subreaper.
+    fn reap(&self, child: i32) -> Reaped {
         // Several ends may be one signal: the signal says no more than that there is something to look at.
-        while matches!(self.0.read_signal(), Ok(Some(_))) {}
+        let mut asked = false;
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            asked |= signal.ssi_signo == REQUEST as u32;
+        }
         let mut ended = None;
         loop {
             match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => return ended,
+                Ok(WaitStatus::StillAlive) => return Reaped { ended, some_live: true, asked },
                 Ok(status) if status.pid() == Some(Pid::from_raw(child)) => ended = Some(status),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return ended,
+                // There is no child, and then nothing is below one either.
+                Err(_) => return Reaped { ended, some_live: false, asked },
             }
         }
     }
+
+    /// Kills everything that the job started until nothing is left or `patience` is over; whether nothing is left.
+    pub(super) fn end_all(&self, patience: Duration) -> bool {
+        let begun = Instant::now();
+        while self.reap(0).some_live {
+            if begun.elapsed() > patience {
+                return false;
+            }
+            process::kill_below();
+            // An end is as good as the time: what was forked while others were killed is found then.
+            let _ = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], Some(&timespec(AGAIN)));
+        }
+        true
+    }
+}
+
+/// What was waited for.
+struct Reaped {
+    /// How the job's own end was, if it was among them.
+    ended: Option<WaitStatus>,
+    /// Whether any child is left.
+    some_live: bool,
+    /// Whether there is a request.
+    asked: bool,
 }
 
 /// What a job says: both of its outputs, line by line, without secrets.
@@ -127,8 +165,8 @@ impl Output<'_> {
 }
 
 /// Returns when the job is over, by itself or killed with its group; the caller kills what it left elsewhere.
-pub(super) fn watch(order: &Order, child: i32, (children, control): (&Children, &mut File), outputs: &mut Outputs<'_>) -> Outcome {
-    let (outcome, waited_for) = wait(order, child, (children, control), outputs);
+pub(super) fn watch(order: &Order, child: i32, (children, state): (&Children, &File), outputs: &mut Outputs<'_>) -> Outcome {
+    let (outcome, waited_for) = wait(order, child, (children, state), outputs);
     if !waited_for {
         process::kill_group(child);
     }
@@ -136,7 +174,7 @@ pub(super) fn watch(order: &Order, child: i32, (children, control): (&Children, 
 }
 
 /// The outcome, and whether the child has ended and been waited for.
-fn wait(order: &Order, child: i32, (children, control): (&Children, &mut File), outputs: &mut Outputs<'_>) -> (Outcome, bool) {
+fn wait(order: &Order, child: i32, (children, state): (&Children, &File), outputs: &mut Outputs<'_>) -> (Outcome, bool) {
     let log = outputs.log;
     let begun = Instant::now();
     let (mut guard, mut disk) = (Guard::new(&order.limits), Disk::new(order));
@@ -147,18 +185,23 @@ fn wait(order: &Order, child: i32, (children, control): (&Children, &mut File), 
         log.note(&format!("ended: {passed}"));
         Outcome::from(passed)
     };
+    // A request may have come before this process was on record, and an end before it was heard of.
+    let mut ready = Ready { signals: true, disk: false, outputs: Vec::new() };
+    let mut asked = true;
     loop {
-        let until = [Some(look), deadline, disk.due()].into_iter().flatten().min().unwrap_or(look);
-        let ready = Ready::wait((children, control, &disk), outputs, until.saturating_sub(begun.elapsed()));
         let mut of_outputs = ready.outputs.into_iter();
         outputs.read(|| of_outputs.next().unwrap_or(false));
-        if let Some(status) = ready.children.then(|| children.reap(child)).flatten() {
-            return (verdict.unwrap_or_else(|| outcome(status)), true);
+        if ready.signals {
+            let reaped = children.reap(child);
+            if let Some(status) = reaped.ended {
+                return (verdict.unwrap_or_else(|| outcome(status)), true);
+            }
+            asked |= reaped.asked;
         }
         if let Some(passed) = disk.look(begun.elapsed(), ready.disk) {
             return (over(passed), false);
         }
-        for grace in ready.control.then(|| requests(control)).into_iter().flatten() {
+        if let Some(grace) = std::mem::take(&mut asked).then(|| State::read(state).ok()?.grace()).flatten() {
             if verdict.is_none() {
                 verdict = Some(Outcome::Stopped);
                 log.note("stopped");
@@ -185,13 +228,14 @@ fn wait(order: &Order, child: i32, (children, control): (&Children, &mut File), 
             }
             look = begun.elapsed() + guard.pause();
         }
+        let until = [Some(look), deadline, disk.due()].into_iter().flatten().min().unwrap_or(look);
+        ready = Ready::wait((children, &disk), outputs, until.saturating_sub(begun.elapsed()));
     }
 }
 
 /// What there is to look at.
 struct Ready {
-    children: bool,
-    control: bool,
+    signals: bool,
     disk: bool,
     /// In the order of the open outputs.
     outputs: Vec<bool>,
@@ -199,26 +243,18 @@ struct Ready {
 
 impl Ready {
     /// Waits for anything, at most for `patience`.
-    fn wait((children, control, disk): (&Children, &File, &Disk), outputs: &Outputs<'_>, patience: Duration) -> Self {
-        let mut waited = vec![PollFd::new(&children.0, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
+    fn wait((children, disk): (&Children, &Disk), outputs: &Outputs<'_>, patience: Duration) -> Self {
+        let mut waited = vec![PollFd::new(&children.signals, PollFlags::IN)];
         waited.extend(outputs.open.iter().map(|output| PollFd::new(&output.stream, PollFlags::IN)));
         let count = waited.len();
         waited.extend(disk.news().map(|news| PollFd::from_borrowed_fd(news.as_fd(), PollFlags::IN)));
         if poll(&mut waited, Some(&timespec(patience))).is_err() {
             // Interrupted; nothing is known of any of them.
-            return Self { children: true, control: false, disk: false, outputs: Vec::new() };
+            return Self { signals: true, disk: false, outputs: Vec::new() };
         }
         let ready: Vec<bool> = waited.iter().map(|one| !one.revents().is_empty()).collect();
-        Self { children: ready[0], control: ready[1], disk: ready.get(count).copied().unwrap_or(false), outputs: ready[2..count].to_vec() }
+        Self { signals: ready[0], disk: ready.get(count).copied().unwrap_or(false), outputs: ready[1..count].to_vec() }
     }
-}
-
-/// How patient each request to stop is, of those that wait in the pipe: `stop <milliseconds>` lines, each written at once.
-fn requests(control: &mut File) -> Vec<Duration> {
-    let mut buffer = [0; 16 * REQUEST];
-    let read = control.read(&mut buffer).unwrap_or(0);
-    let text = String::from_utf8_lossy(&buffer[..read]);
-    text.lines().filter_map(|line| line.strip_prefix("stop ")?.parse().ok()).map(Duration::from_millis).collect()
 }
 
 fn outcome(status: WaitStatus) -> Outcome {

@@ -179,6 +179,11 @@ impl Rig {
         self.folder.path().join("jobs").join(job.id.to_string())
     }
 
+    /// Who runs a job, once that is written down.
+    pub(crate) fn record(&self, job: &Job) -> Option<serde_json::Value> {
+        record(&self.kept(job))
+    }
+
     /// The processes that bear the mark of a job.
     pub(crate) fn alive(&self, job: &Job) -> Vec<i32> {
         marked(&self.kept(job))
@@ -191,9 +196,20 @@ fn executor(folder: &Path, binary: PathBuf, notifier: Arc<Wakes>, sandbox: Optio
     Arc::new(ProcessExecutor::new(options).expect("an executor"))
 }
 
+/// What is written down of what is kept in `folder`, by the number of the line: mark, record, exit, stop.
+pub(crate) fn line(folder: &Path, number: usize) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join("state")).ok()?;
+    text.lines().nth(number).map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty())
+}
+
+/// Who runs what is kept in `folder`.
+pub(crate) fn record(folder: &Path) -> Option<serde_json::Value> {
+    serde_json::from_str(&line(folder, 1)?).ok()
+}
+
 /// The processes that bear the mark of what is kept in `folder`.
 pub(crate) fn marked(folder: &Path) -> Vec<i32> {
-    let mark = format!("HOOKWRIGHT_JOB={}", std::fs::read_to_string(folder.join("started")).expect("a started job"));
+    let mark = format!("HOOKWRIGHT_JOB={}", line(folder, 0).expect("a started job"));
     let pids = std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| {
         let text = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();

@@ -24,6 +24,7 @@ use hookwright_trigger::{HttpSubscriber, Provider};
 use hookwright_web::{Examine, Fitness, Metrics, OpenId, WebOptions};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -261,6 +262,7 @@ impl Daemon {
         let relay = |listener| store.is_shared().then(|| Relay::new(leadership.clone(), listener));
         let trusted_proxies: Arc<[IpNet]> = configuration.trusted_proxies.as_slice().into();
         gateway.write_refusals();
+        let (threads, runtime) = (server::Threads::start()?, Handle::current());
         let mut listeners = Vec::new();
         let proxy = match own {
             None => Some(gateway.proxy()),
@@ -273,14 +275,15 @@ impl Daemon {
                     router: axum::Router::new(),
                     trusted_proxies: trusted_proxies.clone(),
                     ids: ids.clone(),
+                    runtime: runtime.clone(),
                 };
-                listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone())));
+                listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone(), threads.clone())));
                 None
             }
         };
         let (hooks, ids) = (gateway.hooks(), ids.clone());
-        let front = server::Front { relay: relay(Listener::Main), proxy, hooks, router: inner, trusted_proxies, ids };
-        listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone())));
+        let front = server::Front { relay: relay(Listener::Main), proxy, hooks, router: inner, trusted_proxies, ids, runtime };
+        listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone(), threads)));
         info!(%address, data = %data.display(), "the daemon serves");
         let admin_token = known_admin_token(&data);
         Ok(Self { address, gateway_address, admin_token, engine, stop, listeners, membership })

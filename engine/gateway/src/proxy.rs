@@ -62,6 +62,12 @@ struct Forwarded<'a> {
 }
 
 impl Proxy {
+    /// The same with connections to handlers of its own: those belong to the runtime that they were opened on.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::new(self.table.clone(), self.options.clone())
+    }
+
     /// Whether a request is for a handler.
     pub fn takes(&self, uri: &Uri) -> bool {
         uri.path().starts_with(PREFIX)

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http::{HeaderValue, Request, Version, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
@@ -94,7 +96,7 @@ pub(super) struct Shared {
     /// How long a client may take for a head.
     pub(super) head: Duration,
     /// The daemon stops: connections are not to be used again.
-    pub(super) stop: CancellationToken,
+    pub(super) stops: AtomicBool,
     /// Connections end with the requests that are in flight on them.
     pub(super) drain: CancellationToken,
 }
@@ -111,16 +113,24 @@ struct Held {
     abused: Notify,
 }
 
+/// What a connection comes to.
+enum Verdict {
+    /// It ends with the requests that are in flight on it.
+    Ending,
+    /// It ends at once.
+    Over(&'static str),
+}
+
 /// Serves a connection until it ends.
 pub(super) async fn hold(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
-    let (head, drain, builder) = (shared.head, shared.drain.clone(), shared.builder.clone());
+    let builder = shared.builder.clone();
     let (begun, ended, taken_back) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let held = Arc::new(Held { shared, peer, begun, ended, taken_back, is_http2: AtomicBool::new(false), abused: Notify::new() });
     let serving = held.clone();
     let service = service_fn(move |request| serving.clone().answer(request));
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    let mut look = pin!(sleep(head));
-    let (mut is_watched, mut is_ending, mut seen) = (true, false, 0);
+    // Looked at when it has something to say alone: to ask what it waits for, with each step of each request, would take a lock that all connections share.
+    let mut watching = FuturesUnordered::from_iter([held.watch(false).boxed()]);
     loop {
         tokio::select! {
             biased;
@@ -130,37 +140,49 @@ pub(super) async fn hold(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared
                 }
                 return;
             }
-            () = drain.cancelled(), if !is_ending => {
-                is_ending = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = held.abused.notified() => {
-                debug!(%peer, "a connection was ended that took back more than {TAKEN_BACK} requests");
-                return;
-            }
-            () = look.as_mut(), if is_watched => {
-                let begun = held.begun.load(Ordering::Relaxed);
-                if begun == 0 {
-                    // hyper waits without bound for what tells HTTP/1 from HTTP/2.
-                    debug!(%peer, "a connection was ended that brought no request");
+            Some(verdict) = watching.next() => match verdict {
+                Verdict::Ending => {
+                    connection.as_mut().graceful_shutdown();
+                    watching.push(held.watch(true).boxed());
+                }
+                Verdict::Over(why) => {
+                    debug!(%peer, "a connection was ended that {why}");
                     return;
                 }
-                // HTTP/1 has hyper's own bound from here on; HTTP/2 has none, and a client without requests may answer pings for ever.
-                is_watched = held.is_http2.load(Ordering::Relaxed);
-                let is_quiet = begun == seen && held.ended.load(Ordering::Relaxed) == begun;
-                if is_quiet && !is_ending {
-                    is_ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                seen = begun;
-                held.taken_back.store(0, Ordering::Relaxed);
-                look.as_mut().reset(Instant::now() + head);
             }
         }
     }
 }
 
 impl Held {
+    /// Watches over a connection until it comes to something.
+    async fn watch(&self, is_ending: bool) -> Verdict {
+        let mut look = pin!(sleep(self.shared.head));
+        let (mut is_watched, mut seen) = (true, 0);
+        loop {
+            tokio::select! {
+                () = self.shared.drain.cancelled(), if !is_ending => return Verdict::Ending,
+                () = self.abused.notified() => return Verdict::Over("took back more requests than a client has reason to"),
+                () = look.as_mut(), if is_watched => {
+                    let begun = self.begun.load(Ordering::Relaxed);
+                    if begun == 0 {
+                        // hyper waits without bound for what tells HTTP/1 from HTTP/2.
+                        return Verdict::Over("brought no request");
+                    }
+                    // HTTP/1 has hyper's own bound from here on; HTTP/2 has none, and a client without requests may answer pings for ever.
+                    is_watched = self.is_http2.load(Ordering::Relaxed);
+                    let is_quiet = begun == seen && self.ended.load(Ordering::Relaxed) == begun;
+                    seen = begun;
+                    self.taken_back.store(0, Ordering::Relaxed);
+                    look.as_mut().reset(Instant::now() + self.shared.head);
+                    if is_quiet && !is_ending {
+                        return Verdict::Ending;
+                    }
+                }
+            }
+        }
+    }
+
     /// Answers a request. Once the daemon stops, it tells HTTP/1.1 clients not to use the connection again; HTTP/2 has a frame of its own for it.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response, Infallible> {
         let version = request.version();
@@ -174,7 +196,7 @@ impl Held {
             return Ok(response.map(|body| Body::new(Counted { body, _in_flight: in_flight })));
         }
         let mut response = self.shared.front.answer(request, self.peer).await;
-        if self.shared.stop.is_cancelled() && !response.headers().contains_key(header::UPGRADE) {
+        if self.shared.stops.load(Ordering::Relaxed) && !response.headers().contains_key(header::UPGRADE) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)

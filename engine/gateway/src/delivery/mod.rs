@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hookwright_core::port::{Leadership, Notifier, Topic};
 use hookwright_core::{Clock, Delivery, Event, SubscriptionId};
 use hookwright_store::Store;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     sender: Sender,
     leadership: Arc<dyn Leadership>,
     lanes: Mutex<HashMap<SubscriptionId, Arc<Lane>>>,
+    /// Of lanes, whoever wakes them: events come in on other ones.
+    runtime: Handle,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -50,7 +53,8 @@ impl Deliveries {
     pub(crate) fn new(parts: DeliveryParts) -> Self {
         let DeliveryParts { store, clock, table, sender, leadership } = parts;
         let (lanes, tasks, stopping) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
-        Self { inner: Arc::new(Inner { store, clock, table, sender, leadership, lanes, tasks, stopping }) }
+        let runtime = Handle::current();
+        Self { inner: Arc::new(Inner { store, clock, table, sender, leadership, lanes, runtime, tasks, stopping }) }
     }
 
     /// Goes on with what an earlier process left.
@@ -124,13 +128,14 @@ impl Deliveries {
         act(&lane);
         lanes.insert(subscription, lane.clone());
         let inner = self.inner.clone();
-        self.inner.tasks.spawn(async move {
+        let watched = async move {
             let task = tokio::spawn(lane::run(inner.clone(), lane));
             if let Err(failure) = task.await {
                 error!(%failure, subscription = %subscription, "a lane of deliveries broke; it begins anew with the next event");
                 inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&subscription);
             }
-        });
+        };
+        self.inner.tasks.spawn_on(watched, &self.inner.runtime);
     }
 }
 

@@ -2,6 +2,7 @@
 //! crosses from task to task; while nothing is on its way it lies in the pool, driven by nobody.
 //! Invariant: a request that may have reached a handler is never sent a second time.
 
+mod bell;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use bell::Bell;
 
 /// How long a connection to a handler on this machine may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -59,12 +62,23 @@ struct Idle {
     is_swept: bool,
 }
 
+/// Reads and writes; `None` once it has ended.
+type Driver = Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>;
+
 /// A connection to a handler.
 struct Connection {
     backend: SocketAddr,
     sender: SendRequest<Body>,
-    /// Reads and writes; `None` once it has ended.
-    driver: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    driver: Driver,
+    bell: Bell,
+}
+
+/// Reads and writes what can be.
+fn drive(driver: &mut Driver, cx: &mut Context<'_>) {
+    // Why it ended is told to whoever waits for the answer or its body.
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(cx).is_ready()) {
+        *driver = None;
+    }
 }
 
 impl Connection {
@@ -73,15 +87,7 @@ impl Connection {
         let stream = connecting.map_err(|_| Failure::Connect)?.map_err(|_| Failure::Connect)?;
         stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::Exchange)?;
-        Ok(Self { backend, sender, driver: Some(Box::pin(driver.with_upgrades())) })
-    }
-
-    /// Reads and writes what can be.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        // Why it ended is told to whoever waits for the answer or its body.
-        if self.driver.as_mut().is_some_and(|driver| driver.as_mut().poll(cx).is_ready()) {
-            self.driver = None;
-        }
+        Ok(Self { backend, sender, driver: Some(Box::pin(driver.with_upgrades())), bell: Bell::new() })
     }
 
     /// Whether a request may be sent.
@@ -91,9 +97,12 @@ impl Connection {
 
     /// Ready for the next request, or ended.
     async fn settled(mut self) -> Self {
+        let Self { sender, driver, bell, .. } = &mut self;
         poll_fn(|cx| {
-            self.drive(cx);
-            if self.driver.is_none() || self.sender.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            bell.poll(cx, |cx, _| {
+                drive(driver, cx);
+                if driver.is_none() || sender.is_ready() { Poll::Ready(()) } else { Poll::Pending }
+            })
         })
         .await;
         self
@@ -105,12 +114,17 @@ impl Pool {
     async fn take(&self, backend: SocketAddr) -> Option<Connection> {
         loop {
             let (_, mut connection) = self.lock().connections.get_mut(&backend)?.pop()?;
-            // What the handler did meanwhile, such as closing it, is seen only now.
-            poll_fn(|cx| {
-                connection.drive(cx);
-                Poll::Ready(())
-            })
-            .await;
+            let Connection { driver, bell, .. } = &mut connection;
+            if bell.has_rung() {
+                // What the handler did meanwhile, such as closing it, is seen only now.
+                poll_fn(|cx| {
+                    bell.poll(cx, |cx, _| {
+                        drive(driver, cx);
+                        Poll::Ready(())
+                    })
+                })
+                .await;
+            }
             if connection.is_ready() {
                 return Some(connection);
             }
@@ -122,6 +136,7 @@ impl Pool {
         if !connection.is_ready() {
             return;
         }
+        connection.bell.forget();
         let mut idle = self.lock();
         let kept = idle.connections.entry(connection.backend).or_default();
         if kept.len() < KEPT_AT_MOST {
@@ -177,17 +192,18 @@ impl Handlers {
         mut connection: Connection,
         request: Request<Body>,
     ) -> Result<Response<Answer>, (hyper::Error, Option<Box<Request<Body>>>)> {
-        let mut answer = pin!(connection.sender.try_send_request(request));
+        let Connection { sender, driver, bell, .. } = &mut connection;
+        let mut answer = pin!(sender.try_send_request(request));
         let answered = poll_fn(|cx| {
-            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answered);
-            }
-            if let Some(driver) = connection.driver.as_mut()
-                && driver.as_mut().poll(cx).is_ready()
-            {
-                connection.driver = None;
-            }
-            answer.as_mut().poll(cx)
+            bell.poll(cx, |cx, rings| {
+                if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(answered);
+                }
+                // That there is a request to send, if it rang for that.
+                rings.heard();
+                drive(driver, cx);
+                answer.as_mut().poll(cx)
+            })
         })
         .await;
         match answered {
@@ -198,6 +214,7 @@ impl Handlers {
             }
         }
     }
+
     /// The answer, with its connection if that is not done yet.
     fn answered(&self, connection: Connection, answer: Response<Incoming>) -> Response<Answer> {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -247,15 +264,17 @@ impl HttpBody for Answer {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         let Self { incoming, under_way } = &mut *self;
-        let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
-        if let Some(UnderWay { connection, .. }) = under_way {
-            // After a frame too: the room it leaves is filled, and the end is seen with the last one.
-            connection.drive(cx);
-            if polled.is_pending() {
-                polled = Pin::new(incoming).poll_frame(cx);
-            }
-        }
-        let frame = ready!(polled);
+        let frame = match under_way {
+            None => ready!(Pin::new(incoming).poll_frame(cx)),
+            Some(UnderWay { connection: Connection { driver, bell, .. }, .. }) => ready!(bell.poll(cx, |cx, rings| {
+                let polled = Pin::new(&mut *incoming).poll_frame(cx);
+                // That there is room for what comes next.
+                rings.heard();
+                // After a frame too: the room it leaves is filled, and the end is seen with the last one.
+                drive(driver, cx);
+                if polled.is_pending() { Pin::new(&mut *incoming).poll_frame(cx) } else { polled }
+            })),
+        };
         if frame.is_none() || self.incoming.is_end_stream() {
             self.ended();
         }

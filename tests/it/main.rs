@@ -21,6 +21,7 @@ mod keeping;
 mod local;
 mod main_line;
 mod named;
+mod open_files;
 mod openid;
 mod outage;
 mod own_source;

@@ -15,6 +15,7 @@ mod examples;
 mod exit;
 mod failpoint;
 mod named;
+mod open_files;
 mod output;
 mod server;
 mod system;

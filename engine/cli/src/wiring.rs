@@ -33,6 +33,7 @@ use crate::cluster::{DataFolder, Fenced, Member, MemberOptions, Place, Sockets, 
 use crate::command::doctor::{self, Level};
 use crate::configuration::{Configuration, OpenIdSettings, Sandbox};
 use crate::event_writer;
+use crate::open_files;
 use crate::server;
 use crate::system::{SystemClock, UuidV7};
 
@@ -137,7 +138,7 @@ impl Engine {
         let wakes = Wakes::new();
         let notifier = Arc::new(wakes.clone());
         let binary = std::env::current_exe().context("cannot find the own binary, which supervises jobs")?;
-        let nursery = Arc::new(Nursery::new(binary, data.to_owned()));
+        let nursery = Arc::new(Nursery::new(binary, data.to_owned()).with_open_files(open_files::before()));
 
         let sandbox = sandbox(configuration.sandbox, &data.join("sandbox"))?;
         let source = Arc::new(GitSource::new(GitSourceOptions::new(data))?);
@@ -219,6 +220,7 @@ impl Engine {
 impl Daemon {
     /// Starts the engine and the listeners; returns once requests are answered.
     pub(crate) async fn start(configuration: &Configuration) -> Result<Self> {
+        let seats = server::Seats::new(open_files::raise().connections());
         let Listening { main, own } = listen(configuration).await?;
         let address = main.local_addr().context("cannot read the own address")?;
         let own_address = own.as_ref().map(TcpListener::local_addr).transpose().context("cannot read the gateway's address")?;
@@ -277,13 +279,13 @@ impl Daemon {
                     ids: ids.clone(),
                     runtime: runtime.clone(),
                 };
-                listeners.push(tokio::spawn(server::serve(own, front, limits, stop.clone(), threads.clone())));
+                listeners.push(tokio::spawn(server::serve(own, front, (limits, seats.clone()), stop.clone(), threads.clone())));
                 None
             }
         };
         let (hooks, ids) = (gateway.hooks(), ids.clone());
         let front = server::Front { relay: relay(Listener::Main), proxy, hooks, router: inner, trusted_proxies, ids, runtime };
-        listeners.push(tokio::spawn(server::serve(main, front, limits, stop.clone(), threads)));
+        listeners.push(tokio::spawn(server::serve(main, front, (limits, seats), stop.clone(), threads)));
         info!(%address, data = %data.display(), "the daemon serves");
         let admin_token = known_admin_token(&data);
         Ok(Self { address, gateway_address, admin_token, engine, stop, listeners, membership })

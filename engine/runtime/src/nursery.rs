@@ -30,6 +30,8 @@ pub struct Nursery {
     binary: PathBuf,
     /// Shown in the list of processes, so that a person sees whose supervisors these are.
     folder: PathBuf,
+    /// How many open files each of them and what it starts may have; `None` for as many as the daemon.
+    open_files: Option<u64>,
     line: Mutex<Option<Line>>,
 }
 
@@ -54,7 +56,13 @@ impl Nursery {
     /// A nursery that starts `binary supervise …` once the first supervisor is wanted; `folder` is the daemon's data folder.
     #[must_use]
     pub fn new(binary: PathBuf, folder: PathBuf) -> Self {
-        Self { binary, folder, line: Mutex::new(None) }
+        Self { binary, folder, open_files: None, line: Mutex::new(None) }
+    }
+
+    /// The same for a daemon that lets itself have more open files than what it starts.
+    #[must_use]
+    pub fn with_open_files(self, count: Option<u64>) -> Self {
+        Self { open_files: count, ..self }
     }
 
     /// Forks a supervisor for `folder`, which is handed `lock` and begins when it has read its whole order; a part of it does nothing.
@@ -84,6 +92,7 @@ impl Nursery {
         ours.set_nonblocking(true)?;
         let mut command = Command::new(&self.binary);
         command.args(["supervise", NURSERY]).arg(&self.folder).env_clear().envs(lent());
+        command.args(self.open_files.map(|count| count.to_string()));
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null());
         // What a terminal sends to the daemon's group is not meant for it.
         command.process_group(0);

@@ -59,6 +59,7 @@ impl Sockets {
         if let Some(name) = std::env::args_os().next() {
             command.arg0(name);
         }
+        crate::open_files::restore();
         let failure = command.exec();
         error!(%failure, "the daemon cannot begin anew and ends");
         std::process::exit(1);

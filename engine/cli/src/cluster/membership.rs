@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use hookwright_core::Clock;
 use hookwright_core::port::{Leadership, Standing};
 use hookwright_store::{Candidate, Error as StoreError, Leader, Store};
+use tokio::time::error::Elapsed;
 use tracing::{error, info, warn};
 
 use super::again::Sockets;
@@ -36,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How long a start takes at most to find out whether it leads; it follows meanwhile otherwise.
 const START: Duration = Duration::from_secs(4);
+
+/// How long a start bears with a database that answers, but too slowly.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a member is.
 pub(crate) struct MemberOptions {
@@ -109,13 +113,24 @@ impl Member {
         if self.standing() == Standing::Alone {
             return Ok(true);
         }
-        let begun = self.inner.options.clock.monotonic();
-        let mut seen = None;
+        let first = self.inner.options.clock.monotonic();
+        let (mut begun, mut seen) = (first, None);
         loop {
             let before = seen.map(|seen: Seen| seen.beat);
-            if self.look(&mut seen).await? {
-                self.have_folder().await;
-                return Ok(true);
+            match self.look(&mut seen).await {
+                Ok(true) => {
+                    self.have_folder().await;
+                    return Ok(true);
+                }
+                Ok(false) => {}
+                Err(failure) => {
+                    begun = self.inner.options.clock.monotonic();
+                    if !failure.is::<Elapsed>() || begun.saturating_sub(first) > PATIENCE {
+                        return Err(failure);
+                    }
+                    warn!("{failure:#}; it is asked again");
+                    continue;
+                }
             }
             let beats = before.is_some() && before != seen.map(|seen| seen.beat);
             let late = self.inner.options.clock.monotonic().saturating_sub(begun) > START;
@@ -206,7 +221,8 @@ impl Member {
     /// Looks once; `true` when the lease is this daemon's now.
     async fn look(&self, seen: &mut Option<Seen>) -> Result<bool> {
         let MemberOptions { store, folder, holder, .. } = &self.inner.options;
-        let row = tokio::time::timeout(ANSWER, store.leadership_fetch()).await??;
+        let row = tokio::time::timeout(ANSWER, store.leadership_fetch()).await;
+        let row = row.with_context(|| format!("the database did not say within {} s who leads", ANSWER.as_secs()))??;
         let Some(row) = row else { return Ok(false) };
         let unfit = self.unfit(&row);
         let follows = |row: &Leader| {
@@ -339,7 +355,61 @@ fn was_rebooted(before: &str, now: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::was_rebooted;
+    use std::process::Command;
+
+    use hookwright_store::{SecretKey, StoreOptions};
+    use hookwright_testkit::Database;
+
+    use super::*;
+    use crate::system::{SystemClock, UuidV7};
+
+    /// What `psql` prints for a statement.
+    fn asked(url: &str, statement: &str) -> String {
+        let output = Command::new("psql").args(["-X", "-t", "-A", "-c", statement]).arg(url).output().expect("psql runs");
+        String::from_utf8(output.stdout).expect("a text").trim().to_owned()
+    }
+
+    /// Waits until `psql` prints something.
+    async fn until(url: &str, statement: &str) -> String {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let said = asked(url, statement);
+            if !said.is_empty() {
+                return said;
+            }
+            assert!(begun.elapsed() < PATIENCE, "waited in vain for: {statement}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_start_bears_with_a_database_that_is_slow_to_say_who_leads() {
+        let Some(database) = Database::of_the_environment() else { return };
+        let (folder, url) = (tempfile::tempdir().expect("a folder"), database.url());
+        let (clock, ids): (Arc<dyn Clock>, _) = (Arc::new(SystemClock::new()), Arc::new(UuidV7::new()));
+        let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
+        let data = Arc::new(DataFolder::open(&folder.path().join("data"), &*ids).expect("a data folder"));
+        let store = Store::open(StoreOptions { url: url.clone(), clock: clock.clone(), ids, key, failpoint: None }).await.expect("a store");
+        let sockets = Arc::default();
+        let options = MemberOptions { store: store.clone(), clock, folder: data, claims: false, holder: "this".to_owned(), sockets };
+        let member = Member::new(options);
+
+        let lock = "BEGIN; LOCK TABLE leadership IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)";
+        let mut holder = Command::new("psql").args(["-X", "-q", "-c", lock]).arg(&url).spawn().expect("psql runs");
+        let held = "SELECT pid FROM pg_locks WHERE relation = 'leadership'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+        let pid = until(&url, held).await;
+        let place = Place { address: "http://127.0.0.1:1".to_owned(), gateway_address: "http://127.0.0.1:1".to_owned() };
+        let starting = tokio::spawn({
+            let member = member.clone();
+            async move { member.start(place).await }
+        });
+        // A second question waits: the first one was given up, and the start was not.
+        until(&url, "SELECT 1 FROM pg_locks WHERE relation = 'leadership'::regclass AND NOT granted HAVING count(*) > 1").await;
+        asked(&url, &format!("SELECT pg_terminate_backend({pid})"));
+        assert!(starting.await.expect("no panic").expect("a start"), "nobody else leads");
+        holder.wait().expect("an end");
+        store.close().await;
+    }
 
     #[test]
     fn a_machine_that_was_started_anew_is_told_from_another_one() {

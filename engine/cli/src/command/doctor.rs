@@ -9,8 +9,12 @@ use hookwright_web::OpenId;
 use serde::Serialize;
 
 use crate::configuration::Configuration;
+use crate::open_files::OpenFiles;
 use crate::wiring::openid_provider;
 use crate::{exit, output};
+
+/// Fewer connections than this at a time are few for a team with its browsers and event sources.
+const ENOUGH_CONNECTIONS: usize = 1000;
 
 /// How a finding is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -110,6 +114,7 @@ fn examine(data: &Path) -> Vec<Finding> {
     let mut findings: Vec<Finding> = PROGRAMS.iter().map(program).collect();
     findings.push(sandbox(Bubblewrap::find().map(|_| ())));
     findings.push(processors(hookwright_runtime::try_processor_share()));
+    findings.push(open_files());
     findings.push(data_folder(data));
     findings
 }
@@ -242,6 +247,18 @@ fn processors(tried: Result<(), String>) -> Finding {
         Ok(()) => Finding { name, level: Level::Ok, text: "handlers are held to their `resources.cpu` by control groups".to_owned() },
         Err(why) => Finding { name, level: Level::Missing, text: format!("handlers are not held to their `resources.cpu`: {why}") },
     }
+}
+
+/// Whether the daemon may have as many open files as a busy one needs. It takes all that it may have by itself.
+fn open_files() -> Finding {
+    let allowed = OpenFiles::allowed();
+    let (name, connections) = ("open files", allowed.connections());
+    let text = format!("{allowed}, which is {connections} connections at a time");
+    if connections >= ENOUGH_CONNECTIONS {
+        return Finding { name, level: Level::Ok, text };
+    }
+    let advice = "allow the daemon more for busy days (`LimitNOFILE=65536` in its systemd unit, `ulimit -Hn` of whoever starts it)";
+    Finding { name, level: Level::Missing, text: format!("{text}; {advice}") }
 }
 
 fn data_folder(data: &Path) -> Finding {

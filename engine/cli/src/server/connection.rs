@@ -19,13 +19,13 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Front;
+use super::seat::Seated;
 
 /// What HTTP/1 keeps of a connection in each direction, and with it the largest head, in bytes: four times what nginx takes by default, because
 /// tokens and cookies grow; hyper would keep seven times as much for whoever sends a line without end.
@@ -122,7 +122,7 @@ enum Verdict {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn hold(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+pub(super) async fn hold(stream: Seated, peer: SocketAddr, shared: Arc<Shared>) {
     let builder = shared.builder.clone();
     let (begun, ended, taken_back) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let held = Arc::new(Held { shared, peer, begun, ended, taken_back, is_http2: AtomicBool::new(false), abused: Notify::new() });

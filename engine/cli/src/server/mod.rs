@@ -1,6 +1,7 @@
 //! The HTTP listener: accepts connections, says what answers the requests that they bring, and drains at shutdown.
 
 mod connection;
+mod seat;
 mod threads;
 
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ use tracing::{debug, warn};
 use crate::cluster::Sockets;
 
 use connection::{Moving, Shared};
+use seat::Seated;
+pub(crate) use seat::Seats;
 pub(crate) use threads::Threads;
 use threads::{Place, Turns};
 
@@ -130,7 +133,13 @@ pub(crate) async fn listen(address: SocketAddr, passed_index: usize) -> std::io:
 }
 
 /// Serves until `stop`, then lets requests in flight end.
-pub(crate) async fn serve(listener: TcpListener, front: Front, limits: Limits, stop: CancellationToken, threads: Threads) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    front: Front,
+    (limits, seats): (Limits, Seats),
+    stop: CancellationToken,
+    threads: Threads,
+) {
     let (turns, drain, head) = (Turns::default(), CancellationToken::new(), limits.header_timeout);
     let places: Vec<Place<Shared>> = threads
         .handles()
@@ -146,7 +155,12 @@ pub(crate) async fn serve(listener: TcpListener, front: Front, limits: Limits, s
             }),
         })
         .collect();
+    let mut said = None;
     loop {
+        let seat = tokio::select! {
+            seat = seats.next(&mut said) => seat,
+            () = stop.cancelled() => break,
+        };
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -166,7 +180,7 @@ pub(crate) async fn serve(listener: TcpListener, front: Front, limits: Limits, s
         connections.spawn_on(
             async move {
                 match stream.and_then(TcpStream::from_std) {
-                    Ok(stream) => connection::hold(stream, peer, shared).await,
+                    Ok(stream) => connection::hold(Seated::new(stream, seat), peer, shared).await,
                     Err(error) => warn!(%peer, %error, "a connection cannot be served"),
                 }
             },

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 pub(crate) use order::{Exit, Limits, Mount, Order, Outcome, Record, Sandbox};
@@ -65,16 +65,28 @@ pub(crate) fn trial(sandbox: Sandbox) -> Vec<String> {
     sandbox::wrap(&order, &sandbox)
 }
 
-/// The word that makes this process the one supervisors are forked from; what follows it is for people who list processes.
+/// The word that makes this process the one supervisors are forked from; what follows it is the data folder, for people who list processes, and how many
+/// open files what is forked may have, unless it is as many as now.
 pub(crate) const NURSERY: &str = "--nursery";
 
 /// Runs `supervise <directory>` with its order on standard input, or `supervise --nursery`; `arguments` are those after `supervise`.
 pub fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
-    match arguments.into_iter().next() {
-        Some(word) if word == NURSERY => nursery::serve(keep),
+    let mut arguments = arguments.into_iter();
+    match arguments.next() {
+        Some(word) if word == NURSERY => {
+            if let Some(Err(error)) = arguments.nth(1).and_then(|count| count.parse().ok()).map(allow_files) {
+                eprintln!("what is supervised may have as many open files as the daemon: {error}");
+            }
+            nursery::serve(keep)
+        }
         Some(directory) => keep(Path::new(&directory)),
         None => ExitCode::from(2),
     }
+}
+
+fn allow_files(count: u64) -> nix::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard)
 }
 
 fn keep(directory: &Path) -> ExitCode {

@@ -4,7 +4,9 @@
 use std::sync::LazyLock;
 
 use hookwright_core::{Event, EventId, FieldPath, Timestamp, TriggerPlace, redact};
+use tokio::sync::MutexGuard;
 
+use crate::inbox::keys::{self, Keys};
 use crate::inbox::rows::{self, Statements};
 use crate::sql::{Row, Value, args};
 use crate::{Result, Store, Tx};
@@ -61,7 +63,7 @@ impl Store {
                 WHERE deliveries.event = events.id AND deliveries.status IN ('queued', 'waiting')) ORDER BY id LIMIT $3";
         const ATTEMPTS: &str = "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE event = $1)";
         const DELIVERIES: &str = "DELETE FROM deliveries WHERE event = $1";
-        const EVENT: &str = "DELETE FROM events WHERE id = $1";
+        const EVENT: &str = "DELETE FROM events WHERE id = $1 RETURNING replay_key, fingerprint";
         const ALL_BUT_KEYS: &str =
             "UPDATE events SET headers = '[]', body = $1, source_id = NULL, redact = NULL, redacted = 0, forgotten_at = $2 WHERE id = $3";
         let bound = match which {
@@ -73,7 +75,9 @@ impl Store {
         let old = self.fetch_all(OLD, args![after, bound, PORTION]).await?;
         let Some(last) = old.last().map(|row| row.parse("id")).transpose()? else { return Ok(None) };
         let now = self.inner.clock.now();
+        let keys = self.event_keys().await;
         let mut tx = self.begin().await?;
+        let mut gone = Vec::new();
         for row in &old {
             let id: EventId = row.parse("id")?;
             tx.execute(ATTEMPTS, args![id]).await?;
@@ -83,21 +87,40 @@ impl Store {
                 values.extend(args![now, id]);
                 tx.execute(ALL_BUT_KEYS, values).await?;
             } else {
-                tx.execute(EVENT, args![id]).await?;
+                gone.extend(tx.fetch_optional(EVENT, args![id]).await?);
             }
         }
-        tx.commit("events.forgotten").await?;
+        self.commit_without(tx, "events.forgotten", (keys, &gone)).await?;
         Ok(Some(last))
     }
 
     /// Removes a portion of what forgotten events received before `until` are known by. Returns how many there were.
     pub async fn event_forget_keys(&self, until: Timestamp) -> Result<u64> {
         const KEYS: &str = "DELETE FROM events WHERE id IN
-            (SELECT id FROM events WHERE forgotten_at IS NOT NULL AND received_at < $1 ORDER BY received_at LIMIT $2)";
+            (SELECT id FROM events WHERE forgotten_at IS NOT NULL AND received_at < $1 ORDER BY received_at LIMIT $2)
+            RETURNING replay_key, fingerprint";
+        let keys = self.event_keys().await;
         let mut tx = self.begin().await?;
-        let removed = tx.execute(KEYS, args![until, PORTION]).await?;
-        tx.commit("event_keys.removed").await?;
-        Ok(removed)
+        let gone = tx.fetch_all(KEYS, args![until, PORTION]).await?;
+        self.commit_without(tx, "event_keys.removed", (keys, &gone)).await?;
+        Ok(gone.len() as u64)
+    }
+
+    /// Commits that events, of which these are the rows, are gone with what they are known by. PostgreSQL knows them by their rows alone.
+    async fn commit_without(
+        &self,
+        mut tx: Tx,
+        transition: &'static str,
+        (keys, gone): (Option<MutexGuard<'_, Keys>>, &[Row]),
+    ) -> Result<()> {
+        let Some(mut keys) = keys else { return tx.commit(transition).await };
+        let mut forgotten = Vec::new();
+        for row in gone {
+            forgotten.extend(keys::of_row(row)?);
+        }
+        keys.read(&mut tx).await?;
+        let change = keys.forget(&mut tx, &forgotten).await?;
+        keys.commit(tx, transition, change, self.inner.clock.monotonic()).await
     }
 
     /// The room that events take, the newest first, older than `before`: bodies, headers, and what handlers answered.

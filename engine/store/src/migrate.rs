@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str)] = &[
     (21, include_str!("../migrations/0021_holds_and_audit.sql")),
     (24, include_str!("../migrations/0024_refusals.sql")),
     (25, include_str!("../migrations/0025_changes.sql")),
+    (26, include_str!("../migrations/0026_event_keys.sql")),
 ];
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, digest TEXT NOT NULL, applied_at BIGINT NOT NULL)";
@@ -124,7 +125,7 @@ async fn run_to(store: &Store, last: i64) -> Result<()> {
             Some((_, known)) if *known == digest => {}
             Some(_) => return Err(Error::Open { message: format!("its migration {version} differs from this version's") }),
             None => {
-                for statement in statements(text) {
+                for statement in statements(text, store.is_shared()) {
                     tx.execute(statement, Vec::new()).await?;
                 }
                 let now = tx.clock.now();
@@ -135,20 +136,26 @@ async fn run_to(store: &Store, last: i64) -> Result<()> {
     tx.commit("migrated").await
 }
 
+/// The comment above a statement that PostgreSQL, which is shared, is not asked.
+const SQLITE_ALONE: &str = "-- SQLite:";
+
 /// The statements of a migration: they end with `;` at a line's end, comments stand on lines of their own.
-fn statements(text: &'static str) -> impl Iterator<Item = &'static str> {
-    text.split(";\n").filter(|statement| statement.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--")))
+fn statements(text: &'static str, shared: bool) -> impl Iterator<Item = &'static str> {
+    let is_any = |statement: &&str| statement.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"));
+    text.split(";\n").filter(is_any).filter(move |statement| !(shared && statement.lines().any(|line| line == SQLITE_ALONE)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use hookwright_core::{Clock, IdSource, Timestamp};
+    use hookwright_core::{Clock, EventId, IdSource, SubscriptionId, Timestamp, TriggerPlace};
     use hookwright_testkit::Database;
 
     use super::*;
-    use crate::{SecretKey, StoreOptions};
+    use crate::inbox::digest;
+    use crate::sql::Value;
+    use crate::{Accepted, Forgotten, NewEvent, SecretKey, StoreOptions};
 
     struct Fixed;
 
@@ -184,7 +191,7 @@ mod tests {
         let mut tables: Vec<(String, Vec<(String, bool)>)> = Vec::new();
         for row in store.fetch_all(statement, Vec::new()).await.expect("a readable catalogue") {
             let (table, column) = (row.text("table").expect("a name"), row.text("column").expect("a name"));
-            let number = row.text("kind").expect("a type").eq_ignore_ascii_case("bigint");
+            let number = ["bigint", "integer"].contains(&row.text("kind").expect("a type").to_lowercase().as_str());
             if table == "migrations" {
                 continue;
             }
@@ -238,8 +245,93 @@ mod tests {
         }
     }
 
+    /// An event by whose keys it is known again, as a version before the one that moves them wrote it.
+    async fn store_as_before(store: &Store, subscription: SubscriptionId, number: u64) {
+        const INSERT: &str = "INSERT INTO events (id, subscription, webhook, environment, trigger_name, source, kind, verified, received_at,
+            replay_key, fingerprint, headers, body, redacted) VALUES ($1, $2, 'shop', 'live', 'issues', 'github', 'push', 1, $3, $4, $5, '[]', $6, 0)";
+        let id = EventId::new(&Numbered(number));
+        let digests = ["id", "signature"].map(|what| digest(subscription, &format!("{what}/{number}")));
+        let mut values = args![id, subscription, Timestamp::from_millis(1), digests[0], digests[1]];
+        values.push(Value::Bytes(b"{}".to_vec()));
+        let mut tx = store.begin().await.expect("a transaction");
+        tx.execute(INSERT, values).await.expect("a row");
+        tx.commit("events.written").await.expect("committed");
+    }
+
+    struct Numbered(u64);
+
+    impl IdSource for Numbered {
+        fn uuid(&self) -> uuid::Uuid {
+            uuid::Uuid::from_u128(u128::from(self.0))
+        }
+    }
+
+    #[tokio::test]
+    async fn events_of_an_older_version_are_known_when_they_come_again_and_can_be_forgotten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = Database::of_the_environment();
+        let url = database.as_ref().map_or_else(|| format!("sqlite://{}", folder.path().join("db").display()), Database::url);
+        let key = SecretKey::load_or_create(&folder.path().join("key")).expect("a key");
+        let options = StoreOptions { url, clock: Arc::new(Fixed), ids: Arc::new(Numbered(1 << 40)), key, failpoint: None };
+        let store = Store::connect(options).await.expect("an open database");
+        run_to(&store, 25).await.expect("the old schema");
+        let subscription = SubscriptionId::new(&Numbered(1));
+        for number in 0..300 {
+            store_as_before(&store, subscription, number).await;
+        }
+
+        run(&store).await.expect("the newest schema");
+
+        let (inbox, writer) = store.inbox().await.expect("an inbox");
+        tokio::spawn(writer);
+        let again = |number: u64, keys: [bool; 2]| NewEvent {
+            subscription,
+            place: TriggerPlace {
+                webhook: "shop".parse().expect("a name"),
+                environment: "live".parse().expect("a name"),
+                trigger: "issues".parse().expect("a name"),
+            },
+            source: "github".to_owned(),
+            kind: "push".to_owned(),
+            source_id: None,
+            verified: true,
+            received_at: Timestamp::from_millis(2),
+            headers: Vec::new(),
+            body: "{}".into(),
+            redact: Vec::new(),
+            redacted: false,
+            replay_keys: [keys[0].then(|| format!("id/{number}")), keys[1].then(|| format!("signature/{number}"))],
+            skipped: None,
+            order_key: None,
+            not_before: None,
+        };
+        for number in 0..300 {
+            for keys in [[true, true], [true, false], [false, true]] {
+                let accepted = inbox.accept(again(number, keys)).await.expect("accepted");
+                assert!(matches!(accepted, Accepted::Duplicate), "{number} by {keys:?}");
+            }
+            assert!(store.event_is_stored(subscription, &format!("id/{number}")).await.expect("a look"));
+        }
+        while let Some(last) = store
+            .event_forget(Forgotten::Before(Timestamp::from_millis(1 << 40)), Timestamp::from_millis(2), None)
+            .await
+            .expect("forgotten")
+        {
+            assert!(store.event_fetch(last).await.expect("a look").is_none());
+        }
+        assert!(!store.event_is_stored(subscription, "id/7").await.expect("a look"));
+        let accepted = inbox.accept(again(7, [true, true])).await.expect("accepted");
+        assert!(matches!(accepted, Accepted::New(_)), "what was forgotten is new");
+    }
+
     #[test]
     fn comments_alone_are_no_statement() {
-        assert_eq!(statements("-- a\n\nCREATE x;\n\n-- b\nCREATE y;\n-- end\n").count(), 2);
+        assert_eq!(statements("-- a\n\nCREATE x;\n\n-- b\nCREATE y;\n-- end\n", true).count(), 2);
+    }
+
+    #[test]
+    fn what_is_for_sqlite_alone_is_not_asked_of_postgresql() {
+        let text = "CREATE x;\n\n-- why\n-- SQLite:\nCREATE y;\n";
+        assert_eq!((statements(text, false).count(), statements(text, true).count()), (2, 1));
     }
 }

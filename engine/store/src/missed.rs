@@ -3,8 +3,8 @@
 use hookwright_core::port::ListedDelivery;
 use hookwright_core::{SubscriptionId, Timestamp};
 
-use crate::inbox::digest;
-use crate::sql::{Row, args};
+use crate::inbox::{digest, keys};
+use crate::sql::{Row, Value, args};
 use crate::{Result, Store, Tx};
 
 /// A delivery that failed at its source and was not stored when its list was read.
@@ -66,7 +66,15 @@ impl Store {
     /// Whether an event with this replay key was stored.
     pub async fn event_is_stored(&self, subscription: SubscriptionId, replay_key: &str) -> Result<bool> {
         const FETCH: &str = "SELECT id FROM events WHERE replay_key = $1";
-        Ok(self.fetch_optional(FETCH, args![digest(subscription, replay_key)]).await?.is_some())
+        const FETCH_KEY: &str = "SELECT key FROM event_keys WHERE key = $1";
+        let digest = digest(subscription, replay_key);
+        let Some(mut keys) = self.event_keys().await else {
+            return Ok(self.fetch_optional(FETCH, args![digest]).await?.is_some());
+        };
+        let Some(key) = keys::key(0, &digest) else { return Ok(false) };
+        let mut tx = self.begin_beside().await?;
+        keys.read(&mut tx).await?;
+        Ok(keys.holds(&key) || tx.fetch_optional(FETCH_KEY, vec![Value::Bytes(key.to_vec())]).await?.is_some())
     }
 }
 

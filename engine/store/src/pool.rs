@@ -13,6 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Postgres, Sqlite, Transaction};
 
+use crate::inbox::keys::Keys;
 use crate::leadership::Standing;
 use crate::sql::{Row, Value, bind};
 use crate::{Error, Result, SecretKey, migrate};
@@ -56,7 +57,7 @@ const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The transitions that pass all the time and change nothing but events, deliveries and traffic, and when a source was heard of.
-const PASSING: [&str; 2] = ["events.written", "traffic.added"];
+const PASSING: [&str; 3] = ["events.written", "event_keys.moved", "traffic.added"];
 
 /// What the database answers. Boxed here, so that what speaks to the databases is compiled once: an `async fn` is compiled anew into every
 /// crate and unit that awaits it, and was nearly a third of the engine's code.
@@ -103,6 +104,8 @@ pub(crate) struct Inner {
     pub(crate) refusals: Refusals,
     changes: Arc<AtomicU64>,
     pub(crate) standing: Standing,
+    /// What events are known by, of SQLite. Taken before a transaction is begun.
+    pub(crate) event_keys: tokio::sync::Mutex<Keys>,
     /// Held as long as the store lives, so that no second daemon opens a SQLite database.
     _lock: Option<nix::fcntl::Flock<File>>,
 }
@@ -149,8 +152,8 @@ impl Store {
         };
         let StoreOptions { clock, ids, key, failpoint, .. } = options;
         let (refusals, standing) = (Refusals::default(), Standing::default());
-        let changes = Arc::default();
-        let inner = Inner { pool, clock, ids, key, failpoint, refusals, changes, standing, _lock: lock };
+        let (changes, event_keys) = (Arc::default(), tokio::sync::Mutex::default());
+        let inner = Inner { pool, clock, ids, key, failpoint, refusals, changes, standing, event_keys, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 

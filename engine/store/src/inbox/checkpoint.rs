@@ -13,7 +13,7 @@ use crate::Store;
 const PAGES: usize = 2048;
 
 /// How many pages a part changes, its body aside.
-const PART: usize = 3;
+const PART: usize = 2;
 
 /// What was left is moved again beside the writing until it is at most so many pages: the writer has to wait a few milliseconds for those,
 const FEW: u64 = 256;

@@ -3,10 +3,11 @@
 
 mod checkpoint;
 mod end;
+pub(crate) mod keys;
 pub(crate) mod rows;
 mod settled;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,7 @@ use tracing::warn;
 use crate::sql::{Value, args, json_text};
 use crate::{Error, Result, Store, Tx};
 use checkpoint::Checkpoints;
+use keys::{Change, Key};
 use rows::Statements;
 
 /// Requests that wait for the writer; more wait at its door.
@@ -32,6 +34,9 @@ const BATCH: usize = 512;
 
 /// and after so many bytes of bodies no further one.
 const BATCH_BYTES: usize = 16 << 20;
+
+/// When keys could not be moved, that is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
 
 const LAST: &str = "SELECT COALESCE(MAX(sequence), 0) AS sequence FROM deliveries";
 
@@ -91,8 +96,8 @@ pub struct AttemptEnd {
 }
 
 enum Work {
-    /// An event, and its columns but the first and the last; made by whoever brings it, so that the writer only writes.
-    Accept(Arc<NewEvent>, Vec<Value>, oneshot::Sender<Result<Accepted>>),
+    /// An event, and how it is written; made by whoever brings it, so that the writer only writes.
+    Accept(Arc<NewEvent>, Prepared, oneshot::Sender<Result<Accepted>>),
     End(Box<AttemptEnd>, oneshot::Sender<Result<bool>>),
     Replay(Box<Delivery>, oneshot::Sender<Result<Delivery>>),
 }
@@ -137,7 +142,8 @@ impl Store {
         let (work, queue) = mpsc::channel(QUEUE);
         let (news, written) = watch::channel(0);
         let (strange, others) = watch::channel(last);
-        Ok((Inbox { work, written, others }, write(Writer { store: self.clone(), last, known: last, news, strange }, queue)))
+        let writer = Writer { store: self.clone(), last, known: last, pause: Some(Duration::ZERO), news, strange };
+        Ok((Inbox { work, written, others }, write(writer, queue)))
     }
 }
 
@@ -158,8 +164,8 @@ impl Inbox {
     /// When the database refuses: then nothing of it is stored, and the source is to be told to send it again.
     pub async fn accept(&self, event: impl Into<Arc<NewEvent>>) -> Result<Accepted> {
         let event = event.into();
-        let columns = columns(&event);
-        self.ask(|answer| Work::Accept(event, columns, answer)).await
+        let prepared = Prepared::new(&event);
+        self.ask(|answer| Work::Accept(event, prepared, answer)).await
     }
 
     /// Writes what an attempt came to. `false` when the delivery was not in the status it is said to come from; then nothing is written.
@@ -190,7 +196,13 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
     let mut checkpoints = Checkpoints::new(writer.store.clone());
     loop {
         let first = tokio::select! {
+            biased;
             first = queue.recv() => first,
+            () = tokio::time::sleep(writer.pause.unwrap_or_default()), if writer.pause.is_some() => {
+                let moved = writer.tidy().await;
+                checkpoints.wrote(moved, 0).await;
+                continue;
+            }
             () = tokio::time::sleep(OTHERS), if writer.store.is_shared() => {
                 // Whether this process leads changes while it waits.
                 if writer.leads() {
@@ -208,9 +220,9 @@ async fn write(mut writer: Writer, mut queue: mpsc::Receiver<Work>) {
             batch.push(next);
         }
         let parts = batch.len();
-        writer.write(batch).await;
+        let moved = writer.write(batch).await;
         writer.news.send_modify(|count| *count = count.wrapping_add(1));
-        checkpoints.wrote(parts, bytes).await;
+        checkpoints.wrote(parts + moved, bytes).await;
     }
     checkpoints.ended().await;
 }
@@ -223,6 +235,8 @@ struct Writer {
     /// The newest sequence that is known to be stored: by this process, or told to whoever looks for others. What this process gave out and did
     /// not store is not, since another daemon may use it.
     known: u64,
+    /// After how long without work keys are moved to their place, where there are any.
+    pause: Option<Duration>,
     news: watch::Sender<u64>,
     /// Sequences of others.
     strange: watch::Sender<u64>,
@@ -268,11 +282,37 @@ impl Writer {
         Ok(())
     }
 
+    /// Moves a portion of what events are known by to its place; returns how many.
+    async fn tidy(&mut self) -> usize {
+        let store = self.store.clone();
+        let Some(mut known) = store.event_keys().await else {
+            self.pause = None;
+            return 0;
+        };
+        let now = store.inner.clock.monotonic();
+        let tidied = async {
+            let mut tx = store.begin_beside().await?;
+            let change = known.tidy(&mut tx).await?;
+            let moved = change.moved();
+            known.commit(tx, "event_keys.moved", change, now).await.map(|()| moved)
+        };
+        let tidied = tidied.await;
+        self.pause = known.pause(now);
+        tidied.unwrap_or_else(|error| {
+            warn!(error = &error as &dyn std::error::Error, "what events are known by stays where it is for now");
+            self.pause = Some(AGAIN);
+            0
+        })
+    }
+
     /// Writes a batch; when that fails each part is tried alone, so that one that the database refuses takes no other with it. A database that is
-    /// gone is asked once.
-    async fn write(&mut self, mut batch: Vec<Work>) {
-        match self.transact(&mut batch).await {
-            Ok(answers) => batch.into_iter().zip(answers).for_each(|(work, answer)| reply(work, Ok(answer))),
+    /// gone is asked once. Returns how many keys were moved beside.
+    async fn write(&mut self, mut batch: Vec<Work>) -> usize {
+        match self.transact(&mut batch, true).await {
+            Ok((answers, moved)) => {
+                batch.into_iter().zip(answers).for_each(|(work, answer)| reply(work, Ok(answer)));
+                return moved;
+            }
             Err(error) if error.is_out_of_reach() => {
                 warn!(
                     error = &error as &dyn std::error::Error,
@@ -284,18 +324,22 @@ impl Writer {
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, parts = batch.len(), "events could not be written together");
                 for mut work in batch {
-                    match self.transact(std::slice::from_mut(&mut work)).await.map(|mut answers| answers.pop()) {
+                    match self.transact(std::slice::from_mut(&mut work), false).await.map(|(mut answers, _)| answers.pop()) {
                         Ok(answer) => reply(work, answer.ok_or(Error::Ended)),
                         Err(error) => reply(work, Err(error)),
                     }
                 }
             }
         }
+        0
     }
 
-    async fn transact(&mut self, batch: &mut [Work]) -> Result<Vec<Answer>> {
-        let now = self.store.inner.clock.now();
-        let mut tx = self.store.begin_beside().await?;
+    /// Writes a batch in one transaction; returns what its parts are answered with, and how many keys were moved beside, if they are to be.
+    async fn transact(&mut self, batch: &mut [Work], tidies: bool) -> Result<(Vec<Answer>, usize)> {
+        let store = self.store.clone();
+        let (now, monotonic) = (store.inner.clock.now(), store.inner.clock.monotonic());
+        let mut known = store.event_keys().await;
+        let mut tx = store.begin_beside().await?;
         if batch.iter().any(|work| !matches!(work, Work::End(..))) {
             self.go_on(&mut tx).await?;
         }
@@ -304,13 +348,15 @@ impl Writer {
         let mut deliveries = Vec::new();
         for work in &mut *batch {
             match work {
-                Work::Accept(event, known, _) => {
+                Work::Accept(event, prepared, _) => {
                     sequence += 1;
                     let id = EventId::new(&*self.store.inner.ids);
                     deliveries.push(self.first_delivery(event, id, sequence));
+                    let keys = prepared.keys;
                     // They are gone when it is tried again.
-                    let columns = Some(std::mem::take(known)).filter(|columns| !columns.is_empty()).unwrap_or_else(|| columns(event));
-                    events.push(EventRow { id, columns, body: event.body.clone() });
+                    let columns = Some(std::mem::take(&mut prepared.columns)).filter(|columns| !columns.is_empty());
+                    let columns = columns.unwrap_or_else(|| Prepared::new(event).columns);
+                    events.push(EventRow { id, keys, columns, body: event.body.clone() });
                 }
                 Work::Replay(delivery, _) => {
                     sequence += 1;
@@ -321,7 +367,18 @@ impl Writer {
         }
         // A failure leaves numbers unused; where others write too, whoever is next uses them.
         self.last = sequence;
-        let seen = insert_events(&mut tx, &mut events).await?;
+        let (mut seen, mut change) = (HashSet::new(), Change::default());
+        if let Some(known) = &mut known {
+            let offered: Vec<_> = events.iter().map(|event| (event.id, event.keys)).collect();
+            let (duplicates, new) = known.judge(&mut tx, &offered).await?;
+            events.retain(|event| !duplicates.contains(&event.id));
+            seen = duplicates;
+            change = known.append(&mut tx, new).await?;
+            if tidies {
+                known.keep_up(&mut tx, &mut change).await?;
+            }
+        }
+        seen.extend(insert_events(&mut tx, &mut events).await?);
         let fresh: Vec<&Delivery> = deliveries.iter().filter(|delivery| !seen.contains(&delivery.event)).collect();
         insert_deliveries(&mut tx, &fresh).await?;
         let newest = fresh.last().map_or(0, |delivery| delivery.sequence);
@@ -342,9 +399,16 @@ impl Writer {
             });
         }
         settled::redact(&mut tx, batch).await?;
-        tx.commit("events.written").await?;
+        let moved = change.moved();
+        match &mut known {
+            Some(known) => {
+                known.commit(tx, "events.written", change, monotonic).await?;
+                self.pause = known.pause(monotonic);
+            }
+            None => tx.commit("events.written").await?,
+        }
         self.known = self.known.max(newest);
-        Ok(answers)
+        Ok((answers, moved))
     }
 
     fn first_delivery(&self, event: &NewEvent, id: EventId, sequence: u64) -> Delivery {
@@ -411,13 +475,28 @@ static INSERT_DELIVERIES: LazyLock<Statements> = LazyLock::new(|| {
 /// An event on its way into the database.
 struct EventRow {
     id: EventId,
+    keys: [Option<Key>; 2],
     columns: Vec<Value>,
     body: Bytes,
 }
 
-/// The columns of an event between its id and its body.
-fn columns(event: &NewEvent) -> Vec<Value> {
-    let [id_key, signature_key] = event.replay_keys.each_ref().map(|key| key.as_ref().map(|key| digest(event.subscription, key)));
+/// What is written of an event.
+struct Prepared {
+    /// What it is known by on SQLite.
+    keys: [Option<Key>; 2],
+    /// The columns between its id and its body.
+    columns: Vec<Value>,
+}
+
+impl Prepared {
+    fn new(event: &NewEvent) -> Self {
+        let [id_key, signature_key] = event.replay_keys.each_ref().map(|key| key.as_ref().map(|key| digest(event.subscription, key)));
+        let keys = [keys::key(0, id_key.as_deref().unwrap_or_default()), keys::key(1, signature_key.as_deref().unwrap_or_default())];
+        Self { keys, columns: columns(event, [id_key, signature_key]) }
+    }
+}
+
+fn columns(event: &NewEvent, [id_key, signature_key]: [Option<String>; 2]) -> Vec<Value> {
     args![
         event.subscription,
         event.place.webhook,

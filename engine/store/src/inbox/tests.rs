@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hookwright_core::status::{DeliveryStatus, SubscriptionStatus};
 use hookwright_core::{Attempt, AttemptAnswer, Clock, Delivery, DeliveryId, EventId, IdSource, Subscription, Timestamp, TriggerPlace};
 use hookwright_testkit::Database;
+use tokio::task::JoinHandle;
 
 use super::{Accepted, AttemptEnd, Inbox, NewEvent};
 use crate::leadership::tests::lead;
@@ -38,23 +39,26 @@ fn options(url: String, folder: &std::path::Path) -> StoreOptions {
     StoreOptions { url, clock: Arc::new(Still), ids: Arc::<Counted>::default(), key, failpoint: None }
 }
 
-struct Bench {
-    store: Store,
-    inbox: Inbox,
-    subscription: Subscription,
+pub(super) struct Bench {
+    pub(super) store: Store,
+    pub(super) inbox: Inbox,
+    writer: JoinHandle<()>,
+    pub(super) subscription: Subscription,
     folder: tempfile::TempDir,
-    database: Option<Database>,
+    /// How many there have been, so that each makes ids of its own.
+    daemons: u64,
+    pub(super) database: Option<Database>,
 }
 
 impl Bench {
-    async fn set_up() -> Self {
+    pub(super) async fn set_up() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = Database::of_the_environment();
         let url = database.as_ref().map_or_else(|| format!("sqlite://{}", folder.path().join("db").display()), Database::url);
         let store = Store::open(options(url, folder.path())).await.expect("a store");
         lead(&store).await;
         let (inbox, writer) = store.inbox().await.expect("an inbox");
-        tokio::spawn(writer);
+        let writer = tokio::spawn(writer);
         let place = TriggerPlace {
             webhook: "shop".parse().expect("a name"),
             environment: "development".parse().expect("a name"),
@@ -63,10 +67,24 @@ impl Bench {
         let mut tx = store.begin().await.expect("a transaction");
         let subscription = tx.subscription_ensure(&place, "github", SubscriptionStatus::Manual).await.expect("a subscription");
         tx.commit("subscription.created").await.expect("a commit");
-        Self { store, inbox, subscription, folder, database }
+        Self { store, inbox, writer, subscription, folder, daemons: 1, database }
     }
 
-    fn event(&self, id: &str, body: usize) -> NewEvent {
+    /// The next daemon, after this one was killed.
+    pub(super) async fn killed(self) -> Self {
+        let Self { store, inbox, writer, subscription, folder, daemons, database } = self;
+        writer.abort();
+        assert!(writer.await.is_err(), "it never ends by itself");
+        drop((store, inbox));
+        let url = database.as_ref().map_or_else(|| format!("sqlite://{}", folder.path().join("db").display()), Database::url);
+        let ids = Arc::new(Counted(AtomicU64::new(daemons << 32)));
+        let store = Store::open(StoreOptions { ids, ..options(url, folder.path()) }).await.expect("a store");
+        lead(&store).await;
+        let (inbox, writer) = store.inbox().await.expect("an inbox");
+        Self { store, inbox, writer: tokio::spawn(writer), subscription, folder, daemons: daemons + 1, database }
+    }
+
+    pub(super) fn event(&self, id: &str, body: usize) -> NewEvent {
         NewEvent {
             subscription: self.subscription.id,
             place: self.subscription.place.clone(),
@@ -86,13 +104,13 @@ impl Bench {
         }
     }
 
-    async fn stored(&self) -> usize {
+    pub(super) async fn stored(&self) -> usize {
         let filter = DeliveryFilter { webhook: Some(self.subscription.place.webhook.clone()), ..DeliveryFilter::default() };
         self.store.delivery_list(&filter, None, 10_000).await.expect("a list").len()
     }
 }
 
-fn is_new(accepted: &Accepted) -> bool {
+pub(super) fn is_new(accepted: &Accepted) -> bool {
     matches!(accepted, Accepted::New(_))
 }
 
@@ -274,7 +292,7 @@ async fn the_log_is_begun_anew_while_events_never_stop_coming() {
 }
 
 impl Bench {
-    async fn forget_all(&self, keys_since: i64) {
+    pub(super) async fn forget_all(&self, keys_since: i64) {
         let mut after = None;
         let until = Forgotten::Before(Timestamp::from_millis(1 << 40));
         while let Some(last) = self.store.event_forget(until, Timestamp::from_millis(keys_since), after).await.expect("forgotten") {
@@ -282,7 +300,7 @@ impl Bench {
         }
     }
 
-    async fn accept(&self, event: NewEvent) -> Delivery {
+    pub(super) async fn accept(&self, event: NewEvent) -> Delivery {
         match self.inbox.accept(event).await.expect("accepted") {
             Accepted::New(delivery) => *delivery,
             Accepted::Duplicate => panic!("it came once"),

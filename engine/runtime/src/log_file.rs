@@ -17,9 +17,13 @@ const NEAR_THE_END: u64 = 256 * 1024;
 /// What the smallest file takes on a disk, in bytes.
 const BLOCK: u64 = 4096;
 
-/// The folder itself is what is locked: a file for it would cost more than what it guards.
+/// The folder itself is what is locked: a file for it would cost more than what it guards. Where folders cannot be locked, as over a network, there is one.
 fn guard(directory: &Path) -> io::Result<File> {
-    let file = File::open(directory)?;
+    let folder = File::open(directory)?;
+    if folder.lock().is_ok() {
+        return Ok(folder);
+    }
+    let file = OpenOptions::new().create(true).append(true).open(directory.join("log.lock"))?;
     file.lock()?;
     Ok(file)
 }

@@ -1,6 +1,6 @@
 //! The folder of a supervised process: where it is started at most once, found again, and buried when its supervisor was killed.
 //!
-//! Whoever holds the lock of the folder's [`state`](crate::state) is starting the process or keeps it. The daemon locks before it writes the mark, and the
+//! Whoever holds the lock of the folder's [`state`] is starting the process or keeps it. The daemon locks before it writes the mark, and the
 //! supervisor inherits the very same lock (as its standard error), so that at no moment a started process is without a holder: a mark
 //! and no holder and no exit means that nothing of it will ever run again.
 
@@ -212,12 +212,8 @@ impl Supervised {
 
     /// Asks a supervisor to end what it keeps; one that has not begun yet finds the request when it does. It needs no room on the disk.
     pub(crate) fn ask_to_stop(&self, grace: Duration) -> Result<(), PortError> {
-        match state::open(&self.folder).and_then(|file| state::write(&file, Line::Stop, &millis(grace), Duration::ZERO)) {
-            // It has ended and is forgotten.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            written => written.map_err(unusable)?,
-        }
-        // A supervisor looks after it has put itself on record: one that is not there yet needs no signal.
+        let written = state::open(&self.folder).and_then(|file| state::write(&file, Line::Stop, &millis(grace), Duration::ZERO));
+        // A supervisor looks after it has put itself on record: one that is not there yet needs no signal. Of one that is, the signal is enough.
         if let Some(record) = self.record() {
             match supervisor(&record) {
                 Ok(handle) => {
@@ -228,9 +224,14 @@ impl Supervised {
                 }
                 Err(_) => Ok(()),
             }
-            .or_else(|error| if error.raw_os_error() == Some(Errno::ESRCH as i32) { Ok(()) } else { Err(unusable(error)) })?;
+            .or_else(|error| if error.raw_os_error() == Some(Errno::ESRCH as i32) { Ok(()) } else { Err(unusable(error)) })
+        } else {
+            match written {
+                // It has ended and is forgotten.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other.map_err(unusable),
+            }
         }
-        Ok(())
     }
 
     /// Whether it was asked to end.

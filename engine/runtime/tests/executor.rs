@@ -201,6 +201,18 @@ async fn a_job_in_a_sandbox_that_is_stopped_may_clean_up() {
 }
 
 #[tokio::test]
+async fn a_request_to_stop_that_the_disk_did_not_take_is_heard_by_its_signal() {
+    let rig = Rig::new();
+    let job = rig.job("trap 'exit 3' TERM\necho up > up\nwhile :; do sleep 0.01; done");
+    rig.executor.start(&job).await.expect("it starts");
+    rig.written(&job, "up").await;
+    let supervisor = rig.record(&job).and_then(|record| record["supervisor"].as_i64()).expect("a record");
+    let status = std::process::Command::new("kill").args(["-USR1", &supervisor.to_string()]).status().expect("kill runs");
+    assert!(status.success());
+    assert_eq!(rig.ended(&job).await.outcome, JobOutcome::Stopped);
+}
+
+#[tokio::test]
 async fn a_job_that_is_stopped_before_its_supervisor_begins_does_not_run() {
     let rig = Rig::new();
     let (slow, _) = rig.another(slow_supervisor(rig.folder.path()));

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hookwright_core::LogStream;
@@ -23,17 +23,18 @@ pub(super) struct Log {
 }
 
 struct State {
-    file: File,
+    path: PathBuf,
+    /// Made with the first line: many a job says nothing.
+    file: Option<File>,
     size: u64,
     /// Lines were dropped since the last one that is in the file, which may be cut.
     gap: bool,
 }
 
 impl Log {
-    pub(super) fn open(directory: &Path, limit: u64, rolls: bool) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(directory.join("log"))?;
-        let state = RefCell::new(State { file, size: 0, gap: false });
-        Ok(Self { directory: directory.to_owned(), state, limit, rolls, full: Cell::new(false) })
+    pub(super) fn new(directory: &Path, limit: u64, rolls: bool) -> Self {
+        let state = RefCell::new(State { path: directory.join("log"), file: None, size: 0, gap: false });
+        Self { directory: directory.to_owned(), state, limit, rolls, full: Cell::new(false) }
     }
 
     /// Whether the limit is reached: nothing but remarks is written any more.
@@ -79,7 +80,7 @@ impl Log {
     /// Puts the log aside, where it takes the place of what was put there before.
     fn roll(&self, state: &mut State) -> bool {
         match log_file::roll(&self.directory) {
-            Ok(file) => state.file = file,
+            Ok(file) => state.file = Some(file),
             // The old file goes on; the next line tries again.
             Err(_) => return false,
         }
@@ -102,13 +103,21 @@ impl State {
         if self.gap && !self.mend() {
             return;
         }
-        self.gap = self.file.write_all(log_file::encode(now(), stream, text).as_bytes()).is_err();
+        self.gap = self.write(&log_file::encode(now(), stream, text)).is_err();
     }
 
     /// Ends the line that was cut and remarks on the gap.
     fn mend(&mut self) -> bool {
         let remark = format!("\n{}", log_file::encode(now(), LogStream::Note, GAP));
-        self.gap = self.file.write_all(remark.as_bytes()).is_err();
+        self.gap = self.write(&remark).is_err();
         !self.gap
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(OpenOptions::new().create(true).append(true).open(&self.path)?),
+        };
+        file.write_all(text.as_bytes())
     }
 }

@@ -111,7 +111,7 @@ fn supervise(directory: &Path) -> io::Result<()> {
     // A dump of a job would hold its secrets.
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     let masks = Masks::new(&order.masks).map_err(io::Error::other)?;
-    let log = Log::open(directory, order.log_limit, order.log_rolls)?;
+    let log = Log::new(directory, order.log_limit, order.log_rolls);
 
     // From here on the end is written down whatever happens.
     let outcome = run(&order, (directory, &state), (&log, &masks));

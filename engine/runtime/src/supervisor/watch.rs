@@ -187,7 +187,8 @@ fn wait(order: &Order, child: i32, (children, state): (&Children, &File), output
     };
     // A request may have come before this process was on record, and an end before it was heard of.
     let mut ready = Ready { signals: true, disk: false, outputs: Vec::new() };
-    let mut asked = true;
+    let request = || State::read(state).ok()?.grace();
+    let mut asked = request();
     loop {
         let mut of_outputs = ready.outputs.into_iter();
         outputs.read(|| of_outputs.next().unwrap_or(false));
@@ -196,12 +197,15 @@ fn wait(order: &Order, child: i32, (children, state): (&Children, &File), output
             if let Some(status) = reaped.ended {
                 return (verdict.unwrap_or_else(|| outcome(status)), true);
             }
-            asked |= reaped.asked;
+            if reaped.asked {
+                // Where the disk did not take the request, its signal says as much.
+                asked = request().or(Some(Duration::from_millis(order.grace_millis)));
+            }
         }
         if let Some(passed) = disk.look(begun.elapsed(), ready.disk) {
             return (over(passed), false);
         }
-        if let Some(grace) = std::mem::take(&mut asked).then(|| State::read(state).ok()?.grace()).flatten() {
+        if let Some(grace) = asked.take() {
             if verdict.is_none() {
                 verdict = Some(Outcome::Stopped);
                 log.note("stopped");

@@ -1,6 +1,7 @@
 //! The HTTP listener: accepts connections, says what answers the requests that they bring, and drains at shutdown.
 
 mod connection;
+mod elsewhere;
 mod seat;
 mod threads;
 
@@ -29,6 +30,7 @@ use tracing::{debug, warn};
 use crate::cluster::Sockets;
 
 use connection::{Moving, Shared};
+use elsewhere::made_on;
 use seat::Seated;
 pub(crate) use seat::Seats;
 pub(crate) use threads::Threads;
@@ -100,7 +102,7 @@ impl Front {
                 }
                 request.extensions_mut().insert(ConnectInfo(peer));
                 let Ok(response) = self.elsewhere(self.router.clone().oneshot(request)).await;
-                response
+                response.map(|body| made_on(&self.runtime, body))
             }
         }
     }

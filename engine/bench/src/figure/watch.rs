@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hookwright_testkit::WorkingCopy;
+use hookwright_testkit::{Daemon, WorkingCopy};
 use serde_json::json;
 
 use super::{Bench, PATIENCE};
@@ -22,6 +22,18 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const SETTING: &str = "25s";
 /// In which the first interval of every remote is over.
 const FIRST: Duration = Duration::from_millis(27_500);
+
+/// How many remotes have been read; the list comes in pages.
+async fn taken_in_of(daemon: &Daemon) -> Result<usize> {
+    let (mut count, mut path) = (0, "/api/v1/repositories?limit=200".to_owned());
+    loop {
+        let list = daemon.get(&path).await;
+        let items = list["items"].as_array().context("a list of repositories")?;
+        count += items.iter().filter(|one| one["default_branch"].is_string()).count();
+        let Some(cursor) = list["next_cursor"].as_str() else { return Ok(count) };
+        path = format!("/api/v1/repositories?limit=200&cursor={cursor}");
+    }
+}
 
 pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> {
     let remotes = bench.amount(1000);
@@ -51,9 +63,7 @@ pub(crate) async fn measure(bench: &Bench, section: &mut Section) -> Result<()> 
     let pid = daemon.pid();
     let start = process::cpu(Some(pid))?;
     loop {
-        let list = daemon.get("/api/v1/repositories").await;
-        let items = list["items"].as_array().context("a list of repositories")?;
-        if items.iter().filter(|one| one["default_branch"].is_string()).count() == remotes {
+        if taken_in_of(&daemon).await? == remotes {
             break;
         }
         ensure!(began.elapsed() < PATIENCE, "the remotes are not taken in:\n{}", daemon.log());
